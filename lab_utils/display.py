@@ -1,0 +1,54 @@
+"""Put a figure, an animation or a table of results into a notebook, labelled so that the report finds it.
+
+Each output carries, under the key `lab` of its metadata, what the report's index needs: the figure's number,
+its caption, the text for those who can't see it. JupyterLab shows the same caption below the picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import display
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.animation import Animation
+    from matplotlib.figure import Figure
+
+METADATA_KEY = "lab"
+
+
+def _publish(data: dict[str, Any], **label: str) -> None:
+    display(data, raw=True, metadata={METADATA_KEY: label})
+
+
+def _caption(name: str, caption: str) -> None:
+    display({"text/markdown": f"**{name}.** {caption}", "text/plain": f"{name}. {caption}"}, raw=True)
+
+
+def show_figure(figure: Figure, name: str, caption: str, alt: str) -> None:
+    """Show `figure` as a picture with its caption.
+
+    `name` is as readers cite it ("Figure 4"); `caption` says what to look at, with its numbers; `alt` describes the
+    picture to someone who can't see it.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    _publish({"image/png": picture, "text/plain": name}, kind="figure", name=name, caption=caption, alt=alt)
+    _caption(name, caption)
+
+
+def show_animation(animation: Animation, name: str, caption: str, alt: str) -> None:
+    """Show `animation` as a player that needs neither a kernel nor a network."""
+    player = f'<div role="group" aria-label="{alt}">{animation.to_jshtml(default_mode="loop")}</div>'
+    _publish({"text/html": player, "text/plain": name}, kind="animation", name=name, caption=caption, alt=alt)
+    _caption(name, caption)
+
+
+def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
+    """Show measured results as a table, which the report's index repeats."""
+    _publish({"text/html": table.to_html(), "text/plain": table.to_string()}, kind="table", name=name, caption=caption)
+    _caption(name, caption)

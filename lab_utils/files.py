@@ -1,0 +1,41 @@
+"""Where the lab's files live, and the one way in which it writes them: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATA = PROJECT / "data"
+
+
+def cache_folder() -> Path:
+    """The folder of what can be computed again: `.cache` in the project, or `$DDPM_LAB_CACHE`."""
+    return Path(os.environ.get("DDPM_LAB_CACHE", PROJECT / ".cache"))
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, the file written there becomes `path`.
+
+    When the block raises, the temporary file is removed and whatever stood at `path` before still stands there.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 checksum of `content`, as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
