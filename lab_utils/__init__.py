@@ -12,3 +12,5 @@ import sys
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 if "torch" in sys.modules:  # imported before us, so it has not seen the variable
     sys.modules["torch"].set_num_threads(THREADS)
+
+SEED = 0  # every notebook starts its random numbers here; nothing sets a global seed
