@@ -7,7 +7,10 @@ its caption, the text for those who can't see it. JupyterLab shows the same capt
 from __future__ import annotations
 
 import base64
+import hashlib
+import html
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
@@ -19,13 +22,26 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "lab"
 
+# matplotlib's player fetches a font for its buttons from the network; these signs are in every font.
+_BUTTONS = {
+    "minus": "−",
+    "fast-backward": "⇤",
+    "step-backward": "‹",
+    "play fa-flip-horizontal": "◂",
+    "pause": "‖",
+    "play": "▸",
+    "step-forward": "›",
+    "fast-forward": "⇥",
+    "plus": "+",
+}
+
 
 def _publish(data: dict[str, Any], **label: str) -> None:
-    display(data, raw=True, metadata={METADATA_KEY: label})
+    display(data, raw=True, metadata={METADATA_KEY: label})  # type: ignore[no-untyped-call]
 
 
 def _caption(name: str, caption: str) -> None:
-    display({"text/markdown": f"**{name}.** {caption}", "text/plain": f"{name}. {caption}"}, raw=True)
+    _publish({"text/markdown": f"**{name}.** {caption}", "text/plain": f"{name}. {caption}"}, kind="caption", name=name)
 
 
 def show_figure(figure: Figure, name: str, caption: str, alt: str) -> None:
@@ -41,9 +57,20 @@ def show_figure(figure: Figure, name: str, caption: str, alt: str) -> None:
     _caption(name, caption)
 
 
+def _player(animation: Animation) -> str:
+    """The player as HTML: nothing in it is fetched, and the same animation gives the same bytes."""
+    player = animation.to_jshtml(default_mode="loop")
+    player = re.sub(r"<link [^>]*>", "", player)
+    player = re.sub(r'<i class="fa fa-([^"]+)"></i>', lambda icon: _BUTTONS[icon[1]], player)
+    found = re.search(r'id="_anim_img(\w+)"', player)
+    assert found is not None, "matplotlib's player has no picture"
+    plain = player.replace(found[1], "")  # matplotlib draws a new name for every player; ours comes from the content
+    return player.replace(found[1], hashlib.sha256(plain.encode()).hexdigest()[:16])
+
+
 def show_animation(animation: Animation, name: str, caption: str, alt: str) -> None:
     """Show `animation` as a player that needs neither a kernel nor a network."""
-    player = f'<div role="group" aria-label="{alt}">{animation.to_jshtml(default_mode="loop")}</div>'
+    player = f'<div role="group" aria-label="{html.escape(alt)}">{_player(animation)}</div>'
     _publish({"text/html": player, "text/plain": name}, kind="animation", name=name, caption=caption, alt=alt)
     _caption(name, caption)
 
