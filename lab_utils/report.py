@@ -54,6 +54,10 @@ FIGURES = 12  # as many as the original report has
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
+class ReportError(ValueError):
+    """What was asked for can't be done; the message says why, and what could be done instead."""
+
+
 # --- Running -----------------------------------------------------------------------------------------------------
 
 
@@ -172,19 +176,26 @@ def canonical(notebook: NotebookNode) -> str:
 
 # --- Writing -----------------------------------------------------------------------------------------------------
 
-# What latex2mathml leaves wrong for a browser, first in the TeX, then in the MathML: environments and arguments
-# without braces that it doesn't know, a relation without its spaces, functions set like variables, loose accents.
+# What latex2mathml leaves wrong for a browser: first in the TeX (an environment that it doesn't know, letters without
+# braces), then in the MathML (a namespace that HTML doesn't need and headings trip over, a relation and functions set
+# like variables, accents too high, bars of a norm that stretch one by one, a sign spaced like a difference).
 _TEX = [
     (r"\\(begin|end)\{aligned\}", r"\\\1{align*}"),
     (r"\\(mathcal|mathbb|mathbf|mathrm|mathsf) *([A-Za-z0-9])", r"\\\1{\2}"),
 ]
-_ACCENTS = "&#x000AF;|&#x0007E;|&#x02192;"
 _FUNCTIONS = "arg|cos|det|exp|inf|lim|ln|log|max|min|sin|softmax|sup|tan|tanh"
+_ACCENTS = "&#x000AF;|&#x0007E;|&#x02192;"
+_BEFORE_A_SIGN = r"\(|\[|&#x00028;|&#x0005B;|&#x0007B;|&#x0002C;|&#x0003D;"
 _MATHML = [
-    (' xmlns="[^"]*"', ""),  # HTML needs none, and the anchors of headings break on it
+    (' xmlns="[^"]*"', ""),
     ("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),
-    (rf"<m([io])>\\?({_FUNCTIONS})</m\1>", r'<mo lspace="0.1em" rspace="0.1em" movablelimits="true">\2</mo>'),
-    (rf'<mover>(.{{,60}}?<mo )stretchy="\w+"(>(?:{_ACCENTS})</mo>)', r'<mover accent="true">\1stretchy="false"\2'),
+    (rf"<m([io])>\\?({_FUNCTIONS})</m\1>", r'<mo lspace="0.1em" rspace="0.13em" movablelimits="true">\2</mo>'),
+    (
+        rf'<mover>((?:(?!</?mover).)*?<mo )stretchy="\w+"(>(?:{_ACCENTS})</mo></mover>)',
+        r'<mover accent="true">\1stretchy="false"\2',
+    ),
+    ("<mo>&#x02016;</mo>", '<mo stretchy="false" lspace="0" rspace="0">&#x02016;</mo>'),
+    (rf"(<mo[^>]*>(?:{_BEFORE_A_SIGN})</mo>)<mo>&#x02212;</mo>", r'\1<mo form="prefix">&#x02212;</mo>'),
 ]
 
 
@@ -213,6 +224,10 @@ class _Renderer(IPythonRenderer):
     def latex_environment(self, name: str, body: str) -> str:
         return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
+    def _html_embed_images(self, html: str) -> str:
+        # nbconvert parses each piece of HTML by itself, which closes an opening tag on the spot.
+        return str(super()._html_embed_images(html)) if "<img" in html else html
+
     def link(self, text: str, url: str, title: str | None = None) -> str:
         return str(super().link(text, re.sub(r"^([\w.-]+)\.ipynb(?=#|$)", r"\1.html", url), title))
 
@@ -228,7 +243,7 @@ def markdown(text: str, cell: NotebookNode | None = None, folder: Path | None = 
 
 
 def _inline(text: str) -> Markup:
-    return Markup(re.sub(r"^<p>(.*)</p>\s*$", r"\1", markdown(text), flags=re.DOTALL))
+    return Markup(re.sub(r"^<p>(.*)</p>\s*$", r"\1", str(markdown(text)), flags=re.DOTALL))
 
 
 def _without_bars(text: str) -> str:
@@ -351,13 +366,13 @@ def whole_report(path: Path) -> Iterator[Path]:
     When the block raises, the folder goes away and the last report stays.
 
     Raises:
-        ValueError: `path` is a file, or a folder with something in it that isn't a report.
+        ReportError: `path` is a file, or a folder with something in it that isn't a report.
     """
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():  # a crash between the two renames below
         old.rename(path)
     if path.exists() and not (path / MARKER).exists() and (path.is_file() or any(path.iterdir())):
-        raise ValueError(f"{path} is not a report, so it is left alone; name a new or an empty folder with --out")
+        raise ReportError(f"{path} is not a report, so it is left alone; name a new or an empty folder with --out")
     path.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -379,37 +394,47 @@ def choose(folder: Path, only: Sequence[str]) -> list[Path]:
     """The notebooks of `folder` in the order of their names, or those of them that `only` names by number or name.
 
     Raises:
-        ValueError: there is no notebook, or none of a name in `only`; the message lists what there is.
+        ReportError: there is no notebook, or none of a name in `only`; the message lists what there is.
     """
     notebooks = sorted(folder.glob("*.ipynb"))
     if not notebooks:
-        raise ValueError(f"no notebooks in {folder}")
+        raise ReportError(f"no notebooks in {folder}")
     chosen = set()
     for wanted in only:
         fits = {path for path in notebooks if wanted.removesuffix(".ipynb") in (path.stem, path.stem.split("_")[0])}
         if not fits:
-            raise ValueError(f"no notebook {wanted!r}; there are: {', '.join(path.stem for path in notebooks)}")
+            raise ReportError(f"no notebook {wanted!r}; there are: {', '.join(path.stem for path in notebooks)}")
         chosen |= fits
     return [path for path in notebooks if path in chosen or not only]
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lab_utils.report", description="Run the notebooks and write the report as a folder of pages.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
-    here = Path.cwd()
-    shown = {name: Path(os.path.relpath(PROJECT / name, here)) for name in ("report", "notebooks")}
-    parser.add_argument("--out", type=Path, default=shown["report"], metavar="FOLDER", help="where the report goes")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NOTEBOOK", help="only these, by number or name")
-    parser.add_argument("--timeout", type=int, default=1800, metavar="SECONDS", help="the most that one cell may take")
-    parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help="threads of each notebook's kernel")
-    parser.add_argument("--notebooks", type=Path, default=shown["notebooks"], metavar="FOLDER", help="where they are")
-    parser.add_argument(
-        "--save", action="store_true", help="also write the outputs back into the notebooks, in canonical form"
-    )
+    description = "Run the notebooks and write the report, a folder of pages that opens without a network."
+    parser = argparse.ArgumentParser(prog="python -m lab_utils.report", description=description)
+
+    def option(name: str, help: str, **settings: Any) -> None:
+        parser.add_argument(name, help=help, **settings)
+
+    out, notebooks = (Path(os.path.relpath(PROJECT / name)) for name in ("report", "notebooks"))
+    default = " (default: %(default)s)"
+    option("--out", "where the report goes" + default, type=Path, default=out, metavar="FOLDER")
+    option("--only", "only these notebooks, by number or name", nargs="+", default=[], metavar="NOTEBOOK")
+    option("--timeout", "the most for one cell; 0: no limit" + default, type=int, default=1800, metavar="SECONDS")
+    option("--threads", "threads of each kernel" + default, type=int, default=THREADS, metavar="N")
+    option("--notebooks", "where the notebooks are" + default, type=Path, default=notebooks, metavar="FOLDER")
+    option("--save", "also write the outputs back into the notebooks, in canonical form", action="store_true")
     return parser
+
+
+def _save(run: Run, before: bytes) -> None:
+    """Store the outputs of `run` in its notebook, unless somebody has worked on the file since it was read."""
+    if run.path.read_bytes() != before:
+        tqdm.write(f"{run.path.stem}: changed on disk while it ran, so its outputs are not saved")
+        return
+    with write_whole(run.path) as part:
+        part.write_text(canonical(run.notebook), encoding="utf-8")
+        part.chmod(run.path.stat().st_mode)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -428,23 +453,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.save and not run.error:
                     _save(run, before)
             write_report(folder, runs, about)
-    except ValueError as error:
+    except ReportError as error:
         parser().error(str(error))
     except KeyboardInterrupt:
         print("\nInterrupted. " + (f"The last report is still in {options.out}." if out.exists() else "No report."))
         return 130
     print(f"Report: {options.out / 'index.html'}")
     return 1 if any(run.error for run in runs) else 0
-
-
-def _save(run: Run, before: bytes) -> None:
-    """Store the outputs of `run` in its notebook, unless somebody has worked on the file since it was read."""
-    if run.path.read_bytes() != before:
-        tqdm.write(f"{run.path.stem}: changed on disk while it ran, so its outputs are not saved")
-        return
-    with write_whole(run.path) as part:
-        part.write_text(canonical(run.notebook), encoding="utf-8")
-        part.chmod(run.path.stat().st_mode)
 
 
 if __name__ == "__main__":
