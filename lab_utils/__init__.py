@@ -12,5 +12,6 @@ import sys
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 if "torch" in sys.modules:  # imported before us, so it has not seen the variable
     sys.modules["torch"].set_num_threads(THREADS)
+WORKERS = max(1, (os.cpu_count() or 1) // THREADS)
 
 SEED = 0  # every notebook starts its random numbers here; nothing sets a global seed

@@ -6,7 +6,8 @@ its median between independent real draws of the same sizes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,18 +15,19 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from lab_utils import SEED
+from lab_utils import SEED, WORKERS
 from lab_utils.points import check_points
 
 Distance = Callable[[Tensor, Tensor], float]
 
-BLOCK = 2048  # rows of a distance matrix that are in memory at once
+BLOCK = 256  # rows of a distance matrix in memory at once: few enough for the memory to be used again, not fetched anew
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
     """Mean Euclidean distance between all pairs of (n, 2) `x` and (m, 2) `y`, in bounded memory."""
     exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits where points are close
-    total = sum(float(torch.cdist(block, y, compute_mode=exact).sum(dtype=torch.float64)) for block in x.split(BLOCK))
+    sums = [torch.cdist(block, y, compute_mode=exact).sum(dtype=torch.float64) for block in x.split(BLOCK)]
+    total = float(torch.stack(sums).sum())
     return total / (len(x) * len(y))
 
 
@@ -60,6 +62,11 @@ def _check(generated: Tensor, real: Tensor) -> None:
 
 
 DISTANCES: dict[str, Distance] = {"energy distance": energy_distance, "sharpness": sharpness}
+
+
+def _distances(name: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> list[float]:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(lambda pair: DISTANCES[name](*pair), pairs))
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ class Benchmark:
         ValueError: if two disjoint sets of that size can't be drawn from the held-out points.
     """
 
-    def __init__(self, held_out: Tensor, *, size: int = 5000, draws: int = 20, seed: int = SEED) -> None:
+    def __init__(self, held_out: Tensor, *, size: int = 5000, draws: int = 10, seed: int = SEED) -> None:
         check_points(held_out, "held_out")
         if 2 * size > len(held_out):
             raise ValueError(
@@ -113,7 +120,7 @@ class Benchmark:
     def floors(self, name: str) -> list[float]:
         """The distance `name` between the two sets of each pair."""
         if name not in self._floors:
-            self._floors[name] = [DISTANCES[name](rival, reference) for reference, rival in self.pairs]
+            self._floors[name] = _distances(name, ((rival, reference) for reference, rival in self.pairs))
         return self._floors[name]
 
     def measure(self, name: str, *generated: Tensor) -> Measure:
@@ -125,8 +132,7 @@ class Benchmark:
         for points in generated:
             if len(points) != self.size:
                 raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
-        distance = DISTANCES[name]
-        values = [distance(points, reference) for points in generated for reference, _ in self.pairs]
+        values = _distances(name, ((points, reference) for points in generated for reference, _ in self.pairs))
         floors = self.floors(name)
         floor = float(np.median(floors))
         low, high = np.percentile(floors, [2.5, 97.5])

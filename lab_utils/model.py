@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import silu
 
 from lab_utils import SEED
 from lab_utils.points import check_points
@@ -63,6 +63,11 @@ class DiffusionGenerator(nn.Module):
     Raises:
         ValueError: if both a schedule and betas are given, or a size is not positive.
     """
+
+    omega: Tensor
+    time_waves: Tensor
+    noise_scale: Tensor
+    signal_scale: Tensor
 
     def __init__(
         self,
@@ -140,9 +145,10 @@ class DiffusionGenerator(nn.Module):
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
         """`epsilon` for arguments that are known to be right: (n, 2) float32 and (1,) or (n,) int64."""
-        time = self.time_to_layers(F.silu(self.embed_time(self.time_waves[t])))
+        time = self.time_to_layers(silu(self.embed_time(self.time_waves[t])))
         first, *rest = time.chunk(len(self.layers) + 1, dim=1)
-        h = F.silu(self.enter(torch.cat([x_t, waves(x_t, self.omega)], dim=1)) + first)
+        h = silu(self.enter(torch.cat([x_t, waves(x_t, self.omega)], dim=1)) + first)
         for layer, shift in zip(self.layers, rest, strict=True):
-            h = h + F.silu(layer(h) + shift)
-        return self.noise_scale[t] * x_t + self.signal_scale[t] * self.leave(h)
+            h = h + silu(layer(h) + shift)
+        learnt: Tensor = self.leave(h)
+        return self.noise_scale[t] * x_t + self.signal_scale[t] * learnt

@@ -7,7 +7,6 @@ the block's number. So the same seed gives the same points, however many cores s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lab_utils import SEED, THREADS
+from lab_utils import SEED, WORKERS
 from lab_utils.model import Denoiser
 from lab_utils.schedules import Schedule
 
@@ -46,7 +45,8 @@ def step_coefficients(schedule: Schedule, variance: str = "posterior") -> Tensor
 def reverse_step(schedule: Schedule, t: int, x_t: Tensor, epsilon: Tensor, noise: Tensor, variance: str) -> Tensor:
     """One reverse step from t: (n, 2) x_t, the ε predicted there, standard normal noise → (n, 2) x_{t−1}."""
     a, b, c = step_coefficients(schedule, variance)[t].tolist()
-    return a * x_t - b * epsilon + c * noise
+    stepped: Tensor = a * x_t - b * epsilon + c * noise
+    return stepped
 
 
 def _generators(n: int, seed: int) -> Iterator[tuple[slice, torch.Generator]]:
@@ -63,7 +63,6 @@ def initial_noise(n: int, seed: int = SEED) -> Tensor:
     return torch.cat(blocks)
 
 
-@torch.inference_mode()
 def snapshots(
     denoiser: Denoiser,
     n: int,
@@ -99,9 +98,8 @@ def snapshots(
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
     coefficients = step_coefficients(schedule, variance).tolist()
     results = {k: torch.empty(n, 2) for k in kept}
-    workers = max(1, (os.cpu_count() or 1) // THREADS)
 
-    @torch.inference_mode()  # a thread does not inherit it
+    @torch.inference_mode()
     def run(part: slice, generator: torch.Generator) -> int:
         x = torch.randn(part.stop - part.start, 2, generator=generator)
         noise = torch.empty_like(x)
@@ -118,7 +116,7 @@ def snapshots(
         return len(x)
 
     with (
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(WORKERS) as pool,
         tqdm(total=n, desc=progress, disable=progress is None, unit="points") as bar,
     ):
         for future in as_completed([pool.submit(run, *block) for block in _generators(n, seed)]):

@@ -8,6 +8,7 @@ last α 1e-3.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -34,7 +35,7 @@ def check_timesteps(t: Tensor, timesteps: int, points: int | None = None) -> Non
             f"t must have the shape (), (1,) or {per_point}, one timestep for all points or one for each; "
             f"it has the shape {tuple(t.shape)}"
         )
-    if len(t.reshape(-1)) and not (0 <= int(t.min()) and int(t.max()) < timesteps):
+    if len(t.reshape(-1)) and not (int(t.min()) >= 0 and int(t.max()) < timesteps):
         raise ScheduleError(f"t must lie in 0 … {timesteps - 1}; it runs from {int(t.min())} to {int(t.max())}")
 
 
@@ -199,7 +200,7 @@ def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, readin
         ) from error
 
 
-KINDS = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine}
+KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine}
 
 
 def from_config(config: dict[str, Any]) -> Schedule:
@@ -272,7 +273,8 @@ class Diagnosis:
             found.append(f"Its first step adds noise of σ = {jump:.2f} at once, and blurs what is finer than that.")
         if self.wasted > 0.2:
             found.append(
-                f"It reaches 0 too early: {self.wasted:.1%} of its steps have ᾱ < 0.01, where almost nothing of the data is left."
+                f"It reaches 0 too early: {self.wasted:.1%} of its steps have ᾱ < 0.01, where almost nothing of the "
+                "data is left."
             )
         if self.amplification > 10:
             found.append(

@@ -1,0 +1,71 @@
+"""The best denoiser there can be, in closed form: no network has a smaller loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lab_utils import SEED
+from lab_utils.points import check_points
+from lab_utils.schedules import Schedule, check_timesteps
+
+BLOCK = 256  # rows of a matrix of distances that are in memory at once
+
+
+class BestDenoiser:
+    """The exact E[ε | x_t] when the data are a finite set of points, each as likely as any other.
+
+    It answers the same call as a model, so `sample` runs it too. It knows its points by heart: what it samples are
+    those points again.
+
+    Args:
+        points: (N, 2) floats, normalised.
+        schedule: the noise schedule.
+    """
+
+    def __init__(self, points: Tensor, schedule: Schedule) -> None:
+        check_points(points)
+        self.points = points.double()
+        self.schedule = schedule
+
+    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """E[ε | x_t] = (x_t − √ᾱ Σ w_i x_i) / √(1−ᾱ), w = softmax(−|x_t − √ᾱ x_i|² / 2(1−ᾱ)).
+
+        Bayes' rule, with the likelihood of Ho et al. 2020, eq. 4 (see also Karras et al. 2022, eq. 57). Shapes and
+        errors as in `DiffusionGenerator`; computed in float64, given in the precision of `x_t`.
+        """
+        check_points(x_t, "x_t")
+        check_timesteps(t, self.schedule.timesteps, len(x_t))
+        alphas_cumprod = self.schedule.alphas_cumprod[t].expand(len(x_t)).unsqueeze(1)
+        blocks = zip(x_t.double().split(BLOCK), alphas_cumprod.split(BLOCK), strict=True)
+        return torch.cat([self._block(x, a) for x, a in blocks]).to(x_t)
+
+    def _block(self, x_t: Tensor, alphas_cumprod: Tensor) -> Tensor:
+        signal, variance = alphas_cumprod.sqrt(), 1 - alphas_cumprod
+        # |x_t − √ᾱ x_i|² = ᾱ |x_t/√ᾱ − x_i|²: in units of the data, cdist needs no copy of the points for each t
+        squared = torch.cdist(x_t / signal, self.points, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        weights = torch.softmax(squared.mul_(-alphas_cumprod / (2 * variance)), dim=1)
+        return (x_t - signal * (weights @ self.points)) / variance.sqrt()
+
+
+def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
+    """The smallest mean loss that any network can have on these points, and the standard error of that number.
+
+    This is the loss of `BestDenoiser` on noised points, with timesteps spread evenly over 0 … T−1: the floor of the
+    loss that training shows. Only a network that knows every point by heart could reach it.
+
+    Args:
+        points: (N, 2) float32, the training points.
+        schedule: the noise schedule.
+        draws: how many noised points to average over.
+        seed: of the draws.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)].double()
+    t = torch.arange(draws) * schedule.timesteps // draws
+    epsilon = torch.randn(draws, 2, generator=generator, dtype=torch.float64)
+    best = BestDenoiser(points, schedule).epsilon(schedule.q_sample(x_0, t, epsilon), t)
+    errors = (best - epsilon).square().mean(dim=1)
+    # neighbours share nearly the same t, so their differences show the chance alone, not the loss's change along t
+    variance = errors.diff().square().mean() / 2
+    return float(errors.mean()), float((variance / draws).sqrt())
