@@ -14,8 +14,11 @@ DATA = PROJECT / "data"
 
 
 def cache_folder() -> Path:
-    """The folder of what can be computed again: `.cache` in the project, or `$DDPM_LAB_CACHE`."""
-    return Path(os.environ.get("DDPM_LAB_CACHE", PROJECT / ".cache"))
+    """The folder of what can be computed again: `.cache` in the project, or `$DDPM_LAB_CACHE`.
+
+    A relative one starts at the project, so that a notebook, which runs in its own folder, finds the same.
+    """
+    return PROJECT / (os.environ.get("DDPM_LAB_CACHE") or ".cache")
 
 
 @contextmanager

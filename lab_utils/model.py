@@ -1,9 +1,9 @@
-"""The network that predicts the noise, and the one call that every denoiser answers: `epsilon(x_t, t)`."""
+"""The network that predicts the noise."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,6 @@ from lab_utils.points import check_points
 from lab_utils.schedules import Schedule, check_timesteps, from_config, linear
 
 TIME_FREQUENCIES = 16
-
-
-class Denoiser(Protocol):
-    """What `sample` runs: a trained network and the exact best denoiser alike."""
-
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule whose noise it predicts."""
-        ...
-
-    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Predict the noise in `x_t`: (n, 2) floats and (), (1,) or (n,) int64 → (n, 2)."""
-        ...
 
 
 def frequencies(lowest: float, highest: float, count: int) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.points import check_points
-from lab_utils.schedules import Schedule, check_timesteps
+from lab_utils.schedules import Denoiser, Schedule, check_timesteps
 
 BLOCK = 256  # rows of a matrix of distances that are in memory at once
 
@@ -21,10 +21,15 @@ class BestDenoiser:
     Args:
         points: (N, 2) floats, normalised.
         schedule: the noise schedule.
+
+    Raises:
+        ValueError: if there are no points, or their shape or type is another.
     """
 
     def __init__(self, points: Tensor, schedule: Schedule) -> None:
         check_points(points)
+        if not len(points):
+            raise ValueError("the best denoiser needs at least one point; got none")
         self.points = points.double()
         self.schedule = schedule
 
@@ -48,24 +53,34 @@ class BestDenoiser:
         return (x_t - signal * (weights @ self.points)) / variance.sqrt()
 
 
-def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
-    """The smallest mean loss that any network can have on these points, and the standard error of that number.
+def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
+    """The simple loss (Ho et al. 2020, eq. 14) of a denoiser on noised points, and the standard error of that number.
 
-    This is the loss of `BestDenoiser` on noised points, with timesteps spread evenly over 0 … T−1: the floor of the
-    loss that training shows. Only a network that knows every point by heart could reach it.
+    Timesteps are spread evenly over 0 … T−1. The same seed gives the same noised points whatever the denoiser, so two
+    of them differ by much less than the standard error says.
 
     Args:
-        points: (N, 2) float32, the training points.
-        schedule: the noise schedule.
+        denoiser: a model, or the best denoiser.
+        points: (N, 2) float32, normalised.
         draws: how many noised points to average over.
         seed: of the draws.
     """
+    check_points(points)
+    schedule = denoiser.schedule
     generator = torch.Generator().manual_seed(seed)
-    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)].double()
+    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)]
     t = torch.arange(draws) * schedule.timesteps // draws
-    epsilon = torch.randn(draws, 2, generator=generator, dtype=torch.float64)
-    best = BestDenoiser(points, schedule).epsilon(schedule.q_sample(x_0, t, epsilon), t)
-    errors = (best - epsilon).square().mean(dim=1)
+    epsilon = torch.randn(draws, 2, generator=generator)
+    with torch.inference_mode():
+        errors = (denoiser.epsilon(schedule.q_sample(x_0, t, epsilon), t) - epsilon).double().square().mean(dim=1)
     # neighbours share nearly the same t, so their differences show the chance alone, not the loss's change along t
     variance = errors.diff().square().mean() / 2
     return float(errors.mean()), float((variance / draws).sqrt())
+
+
+def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
+    """The smallest mean loss that any network can have on these points: that of `BestDenoiser`, as `mean_loss`.
+
+    It is the floor of the loss that training shows. Only a network that knows every point by heart could reach it.
+    """
+    return mean_loss(BestDenoiser(points, schedule), points, draws=draws, seed=seed)

@@ -22,6 +22,10 @@ from torch import Tensor
 
 from lab_utils.files import DATA, sha256
 
+# The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
+# are. For the city data that distance (energy distance to held-out points, as a multiple of its floor) runs from 0.5 to
+# 5.8 over the seeds 0 … 19; this is the median one, 1.1, so that the lab's story is not that of an odd draw.
+SPLIT = 3
 HELD_OUT = 30_000  # so many points of a shape, at least, are drawn besides the training points
 
 # What is needed to compute with the exact densities. All in the shapes' own units.
@@ -270,7 +274,7 @@ class Dataset:
     checksum: str
 
     @classmethod
-    def of(cls, points: Tensor, name: str, *, train: int = 5000, seed: int = 0) -> Dataset:
+    def of(cls, points: Tensor, name: str, *, train: int = 5000, seed: int = SPLIT) -> Dataset:
         """Split `points`, (n, 2) in their own units: `train` of them, or half where there are fewer than twice that.
 
         Raises:
@@ -285,7 +289,7 @@ class Dataset:
         return cls(name, normalised[:train], normalised[train:], units, sha256(normalised.numpy().tobytes()))
 
 
-def dataset(source: str | Path = "cities", *, train: int = 5000, seed: int = 0) -> Dataset:
+def dataset(source: str | Path = "cities", *, train: int = 5000, seed: int = SPLIT) -> Dataset:
     """The point set called `source`, with `train` points to learn from and the rest held out.
 
     Args:

@@ -16,8 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
-from lab_utils.model import Denoiser
-from lab_utils.schedules import Schedule
+from lab_utils.schedules import Denoiser, Schedule
 
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
 
@@ -119,8 +118,11 @@ def snapshots(
         ThreadPoolExecutor(WORKERS) as pool,
         tqdm(total=n, desc=progress, disable=progress is None, unit="points") as bar,
     ):
-        for future in as_completed([pool.submit(run, *block) for block in _generators(n, seed)]):
-            bar.update(future.result())
+        try:
+            for finished in as_completed([pool.submit(run, *block) for block in _generators(n, seed)]):
+                bar.update(finished.result())
+        finally:  # after an error or an interruption, blocks that have not begun need not begin
+            pool.shutdown(cancel_futures=True)
     return results
 
 

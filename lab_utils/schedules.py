@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -45,14 +45,15 @@ class Schedule:
 
     Attributes:
         betas: (T,) float64, the variance that each noising step adds (Ho et al. 2020, eq. 2).
-        config: what made it, in words and numbers: enough for `from_config` to make it again.
+        config: what made it, in words and numbers: enough for `from_config` to make it again. Unless given, the kind
+            "custom" and the betas themselves.
 
     Raises:
         ScheduleError: unless all betas are finite and lie strictly between 0 and 1, and ᾱ falls at every step.
     """
 
     betas: Tensor
-    config: dict[str, Any] = field(default_factory=lambda: {"kind": "custom"})
+    config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check, in the order in which the reasons explain each other."""
@@ -68,8 +69,14 @@ class Schedule:
             if broken.any():
                 t = int(broken.nonzero()[0])
                 raise ScheduleError(f"every beta must be {rule}; the beta of t = {t} is {float(betas[t]):.6g}")
-        if not (self.alphas_cumprod.diff() < 0).all() or not self.alphas_cumprod[-1] > 0:
-            raise ScheduleError("alphas_cumprod must fall at every step and stay above 0; here it underflows")
+        stuck = ~((self.alphas_cumprod < self.alphas_cumprod_prev) & (self.alphas_cumprod > 0))
+        if stuck.any():
+            raise ScheduleError(
+                "alphas_cumprod must fall at every step, from 1 before the first, and stay above 0; at "
+                f"t = {int(stuck.nonzero()[0])} it does not: the betas are too small or too many for float64"
+            )
+        if not self.config:
+            object.__setattr__(self, "config", {"kind": "custom", "betas": betas.tolist()})
 
     @property
     def timesteps(self) -> int:
@@ -130,6 +137,19 @@ class Schedule:
     def doctor(self) -> Diagnosis:
         """Examine the schedule."""
         return Diagnosis.of(self)
+
+
+class Denoiser(Protocol):
+    """What `sample` runs: a trained network and the exact best denoiser alike."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule whose noise it predicts."""
+        ...
+
+    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Predict the noise in `x_t`: (n, 2) floats and (), (1,) or (n,) int64 → (n, 2)."""
+        ...
 
 
 def _check_count(timesteps: int) -> None:
@@ -206,6 +226,8 @@ KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoi
 def from_config(config: dict[str, Any]) -> Schedule:
     """Make a schedule again from its `config`."""
     kind = config.get("kind")
+    if kind == "custom":
+        return Schedule(torch.tensor(config["betas"], dtype=torch.float64))
     if kind not in KINDS:
         raise ScheduleError(f"a schedule's kind is one of {', '.join(KINDS)}; got {kind!r}")
     return KINDS[kind](**{key: value for key, value in config.items() if key != "kind"})

@@ -206,11 +206,11 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
 
     The run's folder in the cache is named by a checksum of everything that its result depends on. In it stand the
     configuration, the averaged weights of each checkpoint, and the state of the last 100th epoch, from which an
-    interrupted run goes on to the same bits. `network` itself is trained in place only as far as it had to be; take
-    the models from the run.
+    interrupted run goes on to the same bits. `network` says what to build and with which first weights, and is left as
+    it is; take the models from the run.
 
     Args:
-        network: a fresh model.
+        network: a model whose build, schedule and seed are used; whatever it has learnt is not.
         data: its training points are used, and its checksum is in the key.
         recipe: how to train; the original's 2000 epochs unless given.
         progress: whether to show a progress bar.
@@ -222,7 +222,8 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
     config = run_config(network, data, recipe)
     key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
     folder = cache_folder() / "runs" / f"{network.schedule.name}-{key}"
-    trainer = Trainer(network, data.train, recipe)
+    # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
+    trainer = Trainer(DiffusionGenerator.from_config(network.config), data.train, recipe)
     state = folder / "state.pt"
     if state.exists():
         try:
