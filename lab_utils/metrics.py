@@ -65,6 +65,8 @@ DISTANCES: dict[str, Distance] = {"energy distance": energy_distance, "sharpness
 
 
 def _distances(name: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> list[float]:
+    if name not in DISTANCES:
+        raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(DISTANCES)}")
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(lambda pair: DISTANCES[name](*pair), pairs))
 
@@ -101,11 +103,14 @@ class Benchmark:
         seed: of the splits.
 
     Raises:
-        ValueError: if two disjoint sets of that size can't be drawn from the held-out points.
+        ValueError: if two disjoint sets of that size can't be drawn from the held-out points, or `size` or `draws` is
+            below 1.
     """
 
     def __init__(self, held_out: Tensor, *, size: int = 5000, draws: int = 10, seed: int = SEED) -> None:
         check_points(held_out, "held_out")
+        if size < 1 or draws < 1:
+            raise ValueError(f"size and draws must be 1 or more; got {size} and {draws}")
         if 2 * size > len(held_out):
             raise ValueError(
                 f"two disjoint sets of {size} points need {2 * size} held-out points; there are {len(held_out)}: "
@@ -127,8 +132,11 @@ class Benchmark:
         """Measure one or more (size, 2) sets of generated points by the distance `name`, against its floor.
 
         Raises:
-            ValueError: if a set has another size, for a floor holds only for its own size.
+            ValueError: if there is no such distance or no set, or if a set has another size, for a floor holds only for
+                its own size.
         """
+        if not generated:
+            raise ValueError("nothing to measure: give at least one set of generated points")
         for points in generated:
             if len(points) != self.size:
                 raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
