@@ -1,0 +1,242 @@
+"""Write what the notebooks showed as pages: an index, one page per notebook, the figures as files.
+
+The pages open without a network: formulas are MathML, styles and players stand in the page itself. Figures,
+animations and tables are found by the label that `lab_utils.display` puts on them.
+"""
+
+# mypy: allow-untyped-calls
+# (nbconvert has types, but not everywhere)
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+from latex2mathml.converter import convert
+from markupsafe import Markup
+from nbconvert.filters import Highlight2HTML, ansi2html
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+
+from lab_utils import SEED, THREADS
+from lab_utils.display import METADATA_KEY
+from lab_utils.files import PROJECT
+
+FIGURES = 12  # as many as the original report has
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass
+class Run:
+    """One notebook that was run: what came out, how long it took and, if something broke, what and in which cell."""
+
+    path: Path
+    notebook: NotebookNode
+    seconds: float = 0.0
+    error: str = ""
+    failed_cell: str = ""
+
+    @property
+    def page(self) -> str:
+        """The name of its page in the report."""
+        return f"{self.path.stem}.html"
+
+    @property
+    def title(self) -> str:
+        """Its first heading, or its file's name when it has none."""
+        text = "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "markdown")
+        heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
+        return heading[1].strip() if heading else self.path.stem
+
+
+# What latex2mathml leaves wrong for a browser: first in the TeX (an environment that it doesn't know, letters without
+# braces), then in the MathML (a namespace that HTML doesn't need and headings trip over, a relation and functions set
+# like variables, accents too high, bars of a norm that stretch one by one, a sign spaced like a difference).
+_TEX = [
+    (r"\\(begin|end)\{aligned\}", r"\\\1{align*}"),
+    (r"\\(mathcal|mathbb|mathbf|mathrm|mathsf) *([A-Za-z0-9])", r"\\\1{\2}"),
+]
+_FUNCTIONS = "arg|cos|det|exp|inf|lim|ln|log|max|min|sin|softmax|sup|tan|tanh"
+_ACCENTS = "&#x000AF;|&#x0007E;|&#x02192;"
+_BEFORE_A_SIGN = r"\(|\[|&#x00028;|&#x0005B;|&#x0007B;|&#x0002C;|&#x0003D;"
+_MATHML = [
+    (' xmlns="[^"]*"', ""),
+    ("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),
+    (rf"<m([io])>\\?({_FUNCTIONS})</m\1>", r'<mo lspace="0.1em" rspace="0.13em" movablelimits="true">\2</mo>'),
+    (
+        rf'<mover>((?:(?!</?mover).)*?<mo )stretchy="\w+"(>(?:{_ACCENTS})</mo></mover>)',
+        r'<mover accent="true">\1stretchy="false"\2',
+    ),
+    ("<mo>&#x02016;</mo>", '<mo stretchy="false" lspace="0" rspace="0">&#x02016;</mo>'),
+    (rf"(<mo[^>]*>(?:{_BEFORE_A_SIGN})</mo>)<mo>&#x02212;</mo>", r'\1<mo form="prefix">&#x02212;</mo>'),
+]
+
+
+def formula(tex: str, display: str = "inline") -> str:
+    """`tex` as MathML, which a browser shows by itself; as it stands, in a code element, when it isn't valid TeX."""
+    try:
+        for pattern, replacement in _TEX:
+            tex = re.sub(pattern, replacement, tex)
+        mathml = str(convert(tex, display=display))
+        for pattern, replacement in _MATHML:
+            mathml = re.sub(pattern, replacement, mathml)
+    except Exception:  # latex2mathml has no common base class for its errors
+        return f"<code>{Markup.escape(tex)}</code>"
+    return mathml
+
+
+class _Renderer(IPythonRenderer):
+    """nbconvert's Markdown, with formulas as MathML and links from notebook to notebook that stay in the report."""
+
+    def inline_math(self, body: str) -> str:
+        return formula(body)
+
+    def block_math(self, body: str) -> str:
+        return f'<span class="formula">{formula(body, "block")}</span>'
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return self.block_math(f"\\begin{{{name}}}{body}\\end{{{name}}}")
+
+    def _html_embed_images(self, html: str) -> str:
+        # nbconvert parses each piece of HTML by itself, which closes an opening tag on the spot.
+        return str(super()._html_embed_images(html)) if "<img" in html else html
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return str(super().link(text, re.sub(r"^([\w.-]+)\.ipynb(?=#|$)", r"\1.html", url), title))
+
+
+def markdown(text: str, cell: NotebookNode | None = None, folder: Path | None = None) -> Markup:
+    """`text` as HTML. In a cell, HTML works and pictures of its `folder` are embedded; elsewhere HTML is just text."""
+    if cell is None:
+        renderer = _Renderer(escape=True, allow_harmful_protocols=False)
+    else:
+        attachments = cell.get("attachments", {})
+        renderer = _Renderer(escape=False, embed_images=True, path=str(folder), attachments=attachments)
+    return Markup(MarkdownWithMath(renderer=renderer).render(text))
+
+
+def _inline(text: str) -> Markup:
+    return Markup(re.sub(r"^<p>(.*)</p>\s*$", r"\1", str(markdown(text)), flags=re.DOTALL))
+
+
+def _without_bars(text: str) -> str:
+    """`text` of stderr without the lines of progress bars."""
+    return "\n".join(line for line in text.splitlines() if not re.search(r"\d%\||\dit \[", line)).strip()
+
+
+def _environment() -> jinja2.Environment:
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("lab_utils"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    highlight = Highlight2HTML(pygments_lexer="ipython3")
+    pages.filters |= {
+        "markdown": markdown, "inline": _inline, "without_bars": _without_bars,
+        "ansi": lambda text: Markup(ansi2html(text)), "highlight": lambda code: Markup(highlight(code)),
+    }  # fmt: skip
+    pages.globals |= {"KEY": METADATA_KEY, "WIDGET": WIDGET}
+    return pages
+
+
+@dataclass
+class Labelled:
+    """A figure, an animation or a table that a notebook has shown, and its place in the report."""
+
+    kind: str
+    name: str
+    caption: str
+    alt: str
+    page: str
+    anchor: str
+    output: NotebookNode
+
+    @property
+    def number(self) -> int:
+        """4 for "Figure 4"; 0 for any other name."""
+        numbered = re.fullmatch(r"Figure (\d+)", self.name)
+        return int(numbered[1]) if numbered else 0
+
+
+def _slug(name: str) -> str:
+    """`name` for an address or a file: "Figure 4" becomes "figure-04", so that files sort as figures do."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return re.sub(r"\d+", lambda number: number[0].zfill(2), plain) or "unnamed"
+
+
+def labelled(runs: Sequence[Run]) -> list[Labelled]:
+    """Everything with a label, in the order of the notebooks; each gets an anchor of its own, kept in its label."""
+    found: list[Labelled] = []
+    uses: Counter[str] = Counter()
+    for run in runs:
+        for output in (output for cell in run.notebook.cells for output in cell.get("outputs", [])):
+            label = output.get("metadata", {}).get(METADATA_KEY, {})
+            if label.get("kind") in ("figure", "animation", "table"):
+                slug = _slug(label.name)
+                uses[slug] += 1
+                label.anchor = slug if uses[slug] == 1 else f"{slug}.{uses[slug]}"  # no slug has a dot in it
+                texts = label.name, label.caption, label.get("alt", "")
+                found.append(Labelled(label.kind, *texts, run.page, label.anchor, output))
+    return found
+
+
+def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> None:
+    """Write the index, a page for each of `runs` and the figures' files into `folder`."""
+    pages, items = _environment(), labelled(runs)
+    figures = sorted((item for item in items if item.kind == "figure"), key=lambda item: item.number or sys.maxsize)
+    missing = [n for n in range(1, FIGURES + 1) if n not in {figure.number for figure in figures}]
+    (folder / "figures").mkdir()
+    for figure in figures:
+        (folder / "figures" / f"{figure.anchor}.png").write_bytes(base64.b64decode(figure.output.data["image/png"]))
+    index = pages.get_template("index.html.j2")
+    others = [item for item in items if item.kind == "animation"]
+    tables = [item for item in items if item.kind == "table"]
+    text = index.render(runs=runs, figures=figures, missing=missing, animations=others, tables=tables, about=about)
+    (folder / "index.html").write_text(text, encoding="utf-8")
+    page = pages.get_template("notebook.html.j2")
+    for before, run, after in zip([None, *runs[:-1]], runs, [*runs[1:], None], strict=True):
+        (folder / run.page).write_text(page.render(run=run, before=before, after=after), encoding="utf-8")
+
+
+def facts(threads: int = THREADS) -> dict[str, str]:
+    """What a number in the report may depend on: versions, processor, threads, seed, commit."""
+    packages = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "ddpm-lab")
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    return {
+        "Versions": ", ".join(versions),
+        "Processor": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "Threads": f"{threads} in each kernel",
+        "Seed": str(SEED),
+        "Commit": _commit(),
+        "Made": time.strftime("%Y-%m-%d %H:%M %Z"),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):  # only Linux has this file, and only there `platform` knows no name
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PROJECT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + (" + changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
