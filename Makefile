@@ -2,33 +2,36 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 .PHONY: report test lab bench clean
 
-report: $(VENV)/.lab     ## run every notebook for real and write report/index.html
+report: $(VENV)/.lab     # run every notebook for real and write report/index.html
 	$(BIN)/python -m lab_utils.report $(ARGS)
 
-test: $(VENV)/.test      ## style, types, unit tests, and every notebook as a regression test
+test: $(VENV)/.test      # style, types, unit tests, and every notebook as a regression test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(ARGS)
 
-lab: $(VENV)/.lab        ## open JupyterLab in notebooks/
-	cd notebooks && ../$(BIN)/jupyter lab $(ARGS)
+lab: $(VENV)/.lab        # open JupyterLab in notebooks/
+	$(BIN)/jupyter lab notebooks $(ARGS)
 
-bench: $(VENV)/.lab      ## how fast training and sampling are on this machine
+bench: $(VENV)/.lab      # how fast training and sampling are on this machine
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
 
-clean:                   ## take away what running made, the environment too
-	rm -rf $(VENV) .cache report
+clean:                   # take away what running made: the environment, trained models, the report
+	rm -rf $(VENV) .cache report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
+# The stamps are touched last, so an installation that failed is tried again.
 $(VENV)/.lab: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "The lab needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % v[:2])'
+	@echo "Installing what the lab needs into $(VENV); the first time, that takes some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(PIP) .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.lab
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(PIP) '.[test]'
 	@touch $@
