@@ -102,16 +102,15 @@ def snapshots(
     def run(part: slice, generator: torch.Generator) -> int:
         x = torch.randn(part.stop - part.start, 2, generator=generator)
         noise = torch.empty_like(x)
-        for k in range(kept[-1] + 1):
+        for k in range(kept[-1]):
             if k in results:
                 results[k][part] = x
-            if k == kept[-1]:
-                break
             t = total - 1 - k
             a, b, c = coefficients[t]
             x = a * x - b * denoiser.epsilon(x, torch.tensor([t]))
             if c:
                 x += c * noise.normal_(generator=generator)
+        results[kept[-1]][part] = x
         return len(x)
 
     with (

@@ -1,0 +1,278 @@
+"""The reverse process takes the steps of the paper, keeps what it says, and gives the same bits on any machine."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from lab_utils import sampling
+from lab_utils.sampling import BLOCK, initial_noise, reverse_step, sample, snapshots, step_coefficients
+from lab_utils.schedules import Schedule, linear, sigmoid
+
+SHORT = sigmoid(timesteps=8)
+
+
+class Recorder:
+    """A denoiser that keeps what enters it, and answers with some smooth function of it."""
+
+    def __init__(self, schedule=SHORT, factor=0.5):
+        self.schedule, self.factor = schedule, factor
+        self.seen = []
+
+    def epsilon(self, x_t, t):
+        self.seen.append((int(t), t.shape, t.dtype, x_t.clone()))
+        return self.factor * torch.sin(x_t)
+
+
+class ExactGaussian:
+    """E[ε | x_t] when the data are N(μ, Σ): then x_t is N(√ᾱ μ, Σ_t) with Σ_t = ᾱ Σ + (1−ᾱ) I."""
+
+    def __init__(self, schedule, mean, cov):
+        self.schedule, self.mean, self.cov = schedule, mean.double(), cov.double()
+
+    def epsilon(self, x_t, t):
+        a = self.schedule.alphas_cumprod[int(t)]
+        precision = torch.linalg.inv(a * self.cov + (1 - a) * torch.eye(2, dtype=torch.float64))
+        return ((1 - a).sqrt() * (x_t.double() - a.sqrt() * self.mean) @ precision).to(x_t)
+
+
+# --- single steps
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("posterior", "fixed_small"), ("beta", "fixed_large")])
+@pytest.mark.parametrize("make", [linear, sigmoid])
+def test_every_single_step_is_that_of_diffusers(make, ours, theirs):
+    """For each t of 0 … 999, to 1e-5, from the same point, prediction and noise.
+
+    Their tables are float32, which is not enough for a sigmoid's end, where ᾱ is 7e-8. So they get ours, and it is
+    the formula that is compared, not its rounding; that the tables agree is a test of the schedules.
+    """
+    schedule = make()
+    scheduler = DDPMScheduler(num_train_timesteps=1000, variance_type=theirs, clip_sample=False)
+    scheduler.betas, scheduler.alphas = schedule.betas, schedule.alphas
+    scheduler.alphas_cumprod, scheduler.one = schedule.alphas_cumprod, torch.ones((), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for t in range(1000):
+        x_t, epsilon = torch.randn(2, 6, 2, generator=generator)
+        expected = scheduler.step(epsilon, t, x_t, generator=torch.Generator().manual_seed(t)).prev_sample
+        noise = torch.randn(6, 2, generator=torch.Generator().manual_seed(t))
+        stepped = reverse_step(schedule, t, x_t, epsilon, noise, ours)
+        assert stepped.dtype == torch.float32
+        # relative to the size of the points where a step multiplies them by 31.6
+        torch.testing.assert_close(stepped, expected.float(), rtol=1e-5, atol=1e-5, msg=lambda m, t=t: f"t = {t}: {m}")
+
+
+@pytest.mark.parametrize("schedule", [linear(), sigmoid(), SHORT, Schedule([0.3])], ids=["linear", "sigmoid", "8", "1"])
+def test_the_posterior_step_is_bayes_rule(schedule):
+    """Ho et al.'s eq. 7, written out here, with x_0 put in as eq. 4 solved for it."""
+    x_t, epsilon = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    betas = schedule.betas.numpy()
+    curve = np.cumprod(1 - betas)
+    zero = torch.zeros_like(x_t)
+    for t in range(schedule.timesteps):
+        before = curve[t - 1] if t else 1.0
+        x_0 = (x_t - math.sqrt(1 - curve[t]) * epsilon) / math.sqrt(curve[t])
+        mean = (math.sqrt(before) * betas[t] * x_0 + math.sqrt(1 - betas[t]) * (1 - before) * x_t) / (1 - curve[t])
+        stepped = reverse_step(schedule, t, x_t, epsilon, zero, "posterior")
+        torch.testing.assert_close(stepped, mean, rtol=1e-6, atol=1e-9)
+        noise = reverse_step(schedule, t, zero, zero, torch.ones_like(x_t), "posterior")[0, 0]
+        assert float(noise) ** 2 == pytest.approx((1 - before) / (1 - curve[t]) * betas[t], rel=1e-9)
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+def test_the_last_step_adds_no_noise_and_every_other_does(variance):
+    for schedule in (linear(), sigmoid(), SHORT):
+        noise = step_coefficients(schedule, variance)[:, 2]
+        assert noise[0] == 0
+        assert (noise[1:] > 0).all()
+
+
+def test_an_unknown_variance_is_refused():
+    for call in (
+        lambda: step_coefficients(SHORT, "small"),
+        lambda: sample(Recorder(), 1, variance="small"),
+        lambda: reverse_step(SHORT, 0, *torch.zeros(3, 1, 2), "small"),
+    ):
+        with pytest.raises(ValueError, match="variance must be one of posterior, beta, not 'small'"):
+            call()
+
+
+# --- whole runs
+
+
+@pytest.mark.parametrize("variance", ["posterior", "beta"])
+@pytest.mark.parametrize("make", [linear, sigmoid])
+def test_the_exact_epsilon_of_a_gaussian_gives_that_gaussian_back(make, variance):
+    """Mean and covariance within 5 standard errors of 16 384 points, along each axis of the ellipse.
+
+    1000 steps are not infinitely many: a linear map x → a x − b ε(x) + c noise carries mean and covariance exactly, so
+    what finite steps make of them is computed beside, and it too must be near the data's.
+    """
+    schedule = make()
+    mean = torch.tensor([0.7, -1.1])
+    cov = torch.tensor([[1.3, 0.55], [0.55, 0.4]])
+    exact = ExactGaussian(schedule, mean, cov)
+    n = 16_384
+    x = sample(exact, n, seed=0, variance=variance).double()
+
+    m, s, eye = torch.zeros(2).double(), torch.eye(2).double(), torch.eye(2).double()
+    for t in range(999, -1, -1):
+        a, b, c = step_coefficients(schedule, variance)[t]
+        shift = exact.epsilon(torch.zeros(1, 2).double(), torch.tensor(t))
+        matrix = a * eye - b * (exact.epsilon(eye, torch.tensor(t)) - shift)  # symmetric, so rows are columns
+        m, s = m @ matrix - b * shift[0], matrix @ s @ matrix + c**2 * eye
+    assert (m - mean).abs().max() < 0.01
+    assert (s - cov).abs().max() < 0.03
+
+    _, axes = torch.linalg.eigh(s)
+    along = (x - m) @ axes
+    variances = (axes.T @ s @ axes).diagonal()
+    assert (along.mean(0).abs() < 5 * (variances / n).sqrt()).all()
+    assert ((along.var(0) - variances).abs() < 5 * variances * math.sqrt(2 / n)).all()
+    assert abs(torch.corrcoef(along.T)[0, 1]) < 5 / math.sqrt(n)
+
+
+def test_sampling_is_single_steps_with_the_noise_of_one_generator():
+    """Algorithm 2 written out, for the points of one block, step by step from `reverse_step`."""
+    denoiser = Recorder()
+    [(_, generator)] = sampling._generators(5, seed=3)
+    x = torch.randn(5, 2, generator=generator)
+    assert torch.equal(x, initial_noise(5, seed=3))
+    for t in range(7, -1, -1):
+        noise = torch.randn(5, 2, generator=generator) if t else torch.zeros(5, 2)
+        x = reverse_step(SHORT, t, x, denoiser.epsilon(x, torch.tensor(t)), noise, "posterior")
+    torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
+
+
+def test_after_k_steps_are_the_points_that_enter_the_denoiser_next():
+    denoiser = Recorder()
+    kept = snapshots(denoiser, 6, range(9), seed=4)
+    assert list(kept) == list(range(9))
+    assert [seen[:3] for seen in denoiser.seen] == [(t, (1,), torch.int64) for t in range(7, -1, -1)]
+    for k in range(8):
+        t, *_, entered = denoiser.seen[k]
+        assert t == 8 - 1 - k
+        assert torch.equal(kept[k], entered)
+    assert torch.equal(kept[0], initial_noise(6, seed=4))
+    assert torch.equal(kept[8], sample(Recorder(), 6, seed=4))
+
+
+@pytest.mark.parametrize(("after", "calls"), [([0], 0), ([3], 3), ([5, 2, 5], 5), ((8,), 8)])
+def test_no_more_steps_are_done_than_are_asked_for(after, calls):
+    denoiser = Recorder()
+    kept = snapshots(denoiser, 3, after)
+    assert len(denoiser.seen) == calls
+    assert set(kept) == set(after)
+    everything = snapshots(Recorder(), 3, range(9))
+    assert all(torch.equal(kept[k], everything[k]) for k in kept)
+
+
+def test_kept_points_are_ordinary_tensors():
+    """Not marked as made for inference only: they may be changed, and a gradient may pass through them."""
+    kept = snapshots(Recorder(), 3, [0, 8])
+    for points in kept.values():
+        assert points.dtype == torch.float32
+        points.requires_grad_(True).square().sum().backward()
+        assert points.grad is not None
+
+
+# --- the same seed, the same bits
+
+N = 2 * BLOCK + 100
+
+
+def test_the_same_bits_whatever_the_number_of_workers(monkeypatch):
+    results = []
+    for workers in (1, 2, 4):
+        monkeypatch.setattr(sampling, "WORKERS", workers)
+        results.append(snapshots(Recorder(), N, [0, 4, 8], seed=1))
+    for other in results[1:]:
+        assert all(torch.equal(other[k], results[0][k]) for k in (0, 4, 8))
+
+
+def test_more_points_begin_with_the_same_whole_blocks():
+    few, many = sample(Recorder(), BLOCK, seed=2), sample(Recorder(), 2 * BLOCK, seed=2)
+    assert torch.equal(many[:BLOCK], few)
+    assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:BLOCK], initial_noise(BLOCK, seed=2))
+
+
+def test_two_denoisers_meet_the_same_noise_at_the_start_and_at_each_step():
+    """With predictions of 0 the points are a fixed mix of all the noise, so a wrong draw anywhere would show."""
+    other = linear(timesteps=8)
+    zero = snapshots(Recorder(factor=0.0), N, range(9), seed=5)
+    half = snapshots(Recorder(factor=0.5), N, range(9), seed=5)
+    stranger = snapshots(Recorder(other, factor=0.0), N, range(9), seed=5)
+    assert torch.equal(zero[0], half[0])
+    assert torch.equal(zero[0], stranger[0])
+
+    def noise(schedule, kept, factor):
+        for k in range(7):  # the last step adds none
+            a, b, c = step_coefficients(schedule)[7 - k].tolist()
+            yield (kept[k + 1] - a * kept[k] + b * factor * torch.sin(kept[k])) / c
+
+    for one, two, three in zip(
+        noise(SHORT, zero, 0.0), noise(SHORT, half, 0.5), noise(other, stranger, 0.0), strict=True
+    ):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(one, three, rtol=1e-3, atol=1e-3)
+
+
+def test_blocks_steps_and_seeds_have_different_noise():
+    x = initial_noise(3 * BLOCK, seed=0)
+    assert len(x.unique(dim=0)) == 3 * BLOCK
+    assert not torch.equal(x, initial_noise(3 * BLOCK, seed=1))
+    n = 3 * BLOCK
+    assert x.mean(0).abs().max() < 5 / math.sqrt(n)
+    assert (torch.cov(x.T) - torch.eye(2)).abs().max() < 5 * math.sqrt(2 / n)
+
+
+def test_no_global_random_state_is_read_or_changed():
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first = sample(Recorder(), 10)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(sample(Recorder(), 10), first)
+
+
+# --- refusals, errors, progress
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_no_points_are_refused(n):
+    for call in (lambda: sample(Recorder(), n), lambda: snapshots(Recorder(), n, [0])):
+        with pytest.raises(ValueError, match=f"n must be 1 or more, not {n}"):
+            call()
+
+
+@pytest.mark.parametrize("after", [[], [-1], [9], [0, 4, 1000]])
+def test_snapshots_outside_the_steps_are_refused(after):
+    with pytest.raises(ValueError, match=r"after 0 … 8 reverse steps; asked for \["):
+        snapshots(Recorder(), 3, after)
+
+
+def test_a_denoisers_error_comes_out_and_the_waiting_blocks_are_not_begun(monkeypatch):
+    monkeypatch.setattr(sampling, "WORKERS", 1)
+    calls = []
+
+    class Broken(Recorder):
+        def epsilon(self, x_t, t):
+            calls.append(int(t))
+            time.sleep(0.02)
+            raise RuntimeError("this denoiser is broken")
+
+    with pytest.raises(RuntimeError, match="this denoiser is broken"):
+        sample(Broken(), 300 * BLOCK)
+    assert len(calls) < 150  # a few more may begin before they are cancelled; all 300 would take 6 seconds
+
+
+def test_a_progress_bar_counts_points_under_its_label(capsys):
+    sample(Recorder(), BLOCK + 1, progress="sampling, sigmoid")
+    said = capsys.readouterr().err
+    assert "sampling, sigmoid" in said
+    assert f"{BLOCK + 1}/{BLOCK + 1}" in said
+    sample(Recorder(), BLOCK + 1)
+    assert capsys.readouterr().err == ""
