@@ -1,0 +1,110 @@
+"""Files are written whole or not at all, where the project says."""
+
+import hashlib
+import os
+import stat
+
+import pytest
+
+from lab_utils.files import DATA, PROJECT, cache_folder, sha256, write_whole
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_what_was_written_is_there_in_folders_that_were_not(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    with write_whole(path) as part:
+        part.write_text("whole")
+        assert not path.exists()
+        assert part.parent == path.parent  # on the same disk, so that moving it is one step
+    assert path.read_text() == "whole"
+    assert everything(tmp_path) == ["a", "a/b", "a/b/c.txt"]
+
+
+def test_a_text_for_a_path_will_do_and_an_old_file_is_replaced(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("old and long")
+    with write_whole(str(path)) as part:
+        part.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_when_writing_fails_the_old_file_stands_and_nothing_else(tmp_path, error):
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+
+    def write():
+        with write_whole(path) as part:
+            part.write_text("hal")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert everything(tmp_path) == ["c.txt"]
+
+
+def test_when_writing_fails_before_anything_was_written_that_error_is_the_one_raised(tmp_path):
+    with pytest.raises(ValueError, match="the real reason"), write_whole(tmp_path / "c.txt"):
+        raise ValueError("the real reason")
+    assert everything(tmp_path) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), write_whole(tmp_path / "c.txt"):
+        pass
+    assert everything(tmp_path) == []
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "c.txt"
+    with write_whole(path) as one, write_whole(path) as two:
+        one.write_text("one")
+        two.write_text("two")
+    assert path.read_text() == "one"  # the outer block ends last
+    assert everything(tmp_path) == ["c.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_those_of_any_new_file(tmp_path, mask):
+    """Not the owner's alone, as temporary files often are: another user must be able to read the report."""
+    before = os.umask(mask)
+    try:
+        with write_whole(tmp_path / "c.txt") as part:
+            part.write_text("whole")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "c.txt").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("content", "digits"),
+    [  # FIPS 180-2's examples
+        (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    ],
+)
+def test_the_checksum_is_sha256(content, digits):
+    assert sha256(content) == digits == hashlib.sha256(content).hexdigest()
+
+
+def test_the_cache_is_in_the_project_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("DDPM_LAB_CACHE", raising=False)
+    assert cache_folder() == PROJECT / ".cache"
+    monkeypatch.setenv("DDPM_LAB_CACHE", "")  # as good as not set; certainly not the current folder
+    assert cache_folder() == PROJECT / ".cache"
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DDPM_LAB_CACHE", "here")  # the same from wherever a notebook runs
+    assert cache_folder() == PROJECT / "here"
+
+
+def test_the_project_and_its_data_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (PROJECT / "pyproject.toml").is_file()
+    assert (DATA / "cities.csv").is_file()
