@@ -6,7 +6,6 @@ every figure, and another line style besides.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -268,10 +267,3 @@ def reverse_animation(
         return dots
 
     return FuncAnimation(figure, draw, frames=steps, interval=120, blit=False)
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

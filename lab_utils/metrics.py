@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +20,12 @@ from torch import Tensor
 from lab_utils import SEED, WORKERS
 from lab_utils.points import check_points
 
-Distance = Callable[[Tensor, Tensor], float]
-
 BLOCK = 256  # rows of a distance matrix in memory at once: few enough for the memory to be used again, not fetched anew
+
+
+def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(function, items))
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
@@ -31,44 +36,55 @@ def mean_distance(x: Tensor, y: Tensor) -> float:
     return total / (len(x) * len(y))
 
 
-def energy_distance(generated: Tensor, real: Tensor) -> float:
-    """Energy distance 2 E|X−Y| − E|X−X'| − E|Y−Y'| between two point sets (Székely & Rizzo 2013, eq. 6.1).
+@dataclass(frozen=True)
+class Distance:
+    """A distance between two point sets: call it with (n, 2) generated and (m, 2) real points.
 
-    It sees where the mass is, and little of its fine detail. (n, 2), (m, 2) → a number of 0 or more, in units of the
-    points.
+    What it needs of one set alone it computes once: `prepare(points)`. `between` takes both sets, each with what was
+    prepared for it, so that many sets can be compared with many others at little cost.
+
+    Raises:
+        ValueError: when called with no points, points that aren't finite, or another shape or type.
     """
-    _check(generated, real)
-    return 2 * mean_distance(generated, real) - mean_distance(generated, generated) - mean_distance(real, real)
+
+    meaning: str
+    prepare: Callable[[Tensor], Any]
+    between: Callable[[Tensor, Any, Tensor, Any], float]
+
+    def __call__(self, generated: Tensor, real: Tensor) -> float:
+        """The distance, in units of the points."""
+        _check(generated, "generated")
+        _check(real, "real")
+        return self.between(generated, self.prepare(generated), real, self.prepare(real))
 
 
-def sharpness(generated: Tensor, real: Tensor) -> float:
+def _check(points: Tensor, name: str) -> None:
+    check_points(points, name)
+    if not len(points):
+        raise ValueError(f"{name} points: none given, at least one is needed")
+    if not torch.isfinite(points).all():
+        raise ValueError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")
+
+
+energy_distance = Distance(
+    """Energy distance 2 E|X−Y| − E|X−X'| − E|Y−Y'| (Székely & Rizzo 2013, eq. 6.1): 0 or more.
+
+    It sees where the mass is, and little of its fine detail.
+    """,
+    prepare=lambda points: mean_distance(points, points),
+    between=lambda x, spread_x, y, spread_y: 2 * mean_distance(x, y) - spread_x - spread_y,
+)
+
+sharpness = Distance(
     """Median distance from a generated point to the nearest real one: small where contours are drawn sharply.
 
     It sees the detail, and nothing of the mass: points heaped in one real town would look perfect to it.
-    (n, 2), (m, 2) → in units of the points.
-    """
-    _check(generated, real)
-    nearest, _ = cKDTree(real.numpy()).query(generated.numpy())
-    return float(np.median(nearest))
-
-
-def _check(generated: Tensor, real: Tensor) -> None:
-    for name, points in (("generated", generated), ("real", real)):
-        check_points(points, name)
-        if not len(points):
-            raise ValueError(f"{name} points: none given, at least one is needed")
-        if not torch.isfinite(points).all():
-            raise ValueError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")
-
+    """,
+    prepare=lambda points: cKDTree(points.numpy()),
+    between=lambda x, _, __, tree: float(np.median(tree.query(x.numpy())[0])),
+)
 
 DISTANCES: dict[str, Distance] = {"energy distance": energy_distance, "sharpness": sharpness}
-
-
-def _distances(name: str, pairs: Iterable[tuple[Tensor, Tensor]]) -> list[float]:
-    if name not in DISTANCES:
-        raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(DISTANCES)}")
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(lambda pair: DISTANCES[name](*pair), pairs))
 
 
 @dataclass(frozen=True)
@@ -120,13 +136,24 @@ class Benchmark:
         generator = torch.Generator().manual_seed(seed)
         orders = [torch.randperm(len(held_out), generator=generator)[: 2 * size] for _ in range(draws)]
         self.pairs = [(held_out[order[:size]], held_out[order[size:]]) for order in orders]
-        self._floors: dict[str, list[float]] = {}
+        self._known: dict[str, tuple[list[Any], list[float]]] = {}
+
+    def _know(self, name: str) -> tuple[list[Any], list[float]]:
+        """What the distance `name` prepares for each reference, and its floors; worked out at the first call."""
+        if name not in DISTANCES:
+            raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(DISTANCES)}")
+        if name not in self._known:
+            distance = DISTANCES[name]
+            references = _parallel(distance.prepare, [reference for reference, _ in self.pairs])
+            rivals = _parallel(distance.prepare, [rival for _, rival in self.pairs])
+            pairs = zip(self.pairs, references, rivals, strict=True)
+            floors = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), pairs)
+            self._known[name] = references, floors
+        return self._known[name]
 
     def floors(self, name: str) -> list[float]:
         """The distance `name` between the two sets of each pair."""
-        if name not in self._floors:
-            self._floors[name] = _distances(name, ((rival, reference) for reference, rival in self.pairs))
-        return self._floors[name]
+        return self._know(name)[1]
 
     def measure(self, name: str, *generated: Tensor) -> Measure:
         """Measure one or more (size, 2) sets of generated points by the distance `name`, against its floor.
@@ -140,8 +167,12 @@ class Benchmark:
         for points in generated:
             if len(points) != self.size:
                 raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
-        values = _distances(name, ((points, reference) for points in generated for reference, _ in self.pairs))
-        floors = self.floors(name)
+            _check(points, "generated")
+        prepared, floors = self._know(name)
+        distance = DISTANCES[name]
+        rows = zip(generated, _parallel(distance.prepare, generated), strict=True)
+        columns = zip((reference for reference, _ in self.pairs), prepared, strict=True)
+        values = _parallel(lambda pair: distance.between(*pair[0], *pair[1]), product(rows, columns))
         floor = float(np.median(floors))
         low, high = np.percentile(floors, [2.5, 97.5])
         bottom, middle, top = np.percentile(values, [2.5, 50, 97.5])

@@ -53,7 +53,7 @@ class BestDenoiser:
         return (x_t - signal * (weights @ self.points)) / variance.sqrt()
 
 
-def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
+def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:
     """The simple loss (Ho et al. 2020, eq. 14) of a denoiser on noised points, and the standard error of that number.
 
     Timesteps are spread evenly over 0 … T−1. The same seed gives the same noised points whatever the denoiser, so two
@@ -78,7 +78,7 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 20_000, seed: 
     return float(errors.mean()), float((variance / draws).sqrt())
 
 
-def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 20_000, seed: int = SEED) -> tuple[float, float]:
+def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:
     """The smallest mean loss that any network can have on these points: that of `BestDenoiser`, as `mean_loss`.
 
     It is the floor of the loss that training shows. Only a network that knows every point by heart could reach it.

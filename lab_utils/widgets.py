@@ -14,6 +14,7 @@ import ipywidgets as widgets
 from numpy.typing import ArrayLike
 
 from lab_utils import figures
+from lab_utils.display import png
 from lab_utils.schedules import Schedule, ScheduleError, cosine, linear, sigmoid
 
 LAYOUT = widgets.Layout(width="34em")
@@ -53,7 +54,7 @@ def schedule_view(**choice: Any) -> tuple[bytes, str]:
     diagnosis = schedule.doctor()
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in diagnosis.rows().items())
     text = f"<p><b>{html.escape(diagnosis.verdict)}</b></p><table>{rows}</table>"
-    return figures.png(figures.schedule_card(schedule)), text
+    return png(figures.schedule_card(schedule)), text
 
 
 def _explorer(controls: Mapping[str, Any], show: Callable[[], None], below: list[Any]) -> widgets.VBox:
@@ -102,7 +103,7 @@ def reverse_view(
     """
     total = max(next(iter(paths.values())))
     panels = {name: path[step] for name, path in paths.items()}
-    return figures.png(figures.reverse_frame(panels, step, total, extent, labels))
+    return png(figures.reverse_frame(panels, step, total, extent, labels))
 
 
 def reverse_explorer(
