@@ -124,7 +124,7 @@ class Benchmark:
     """
 
     def __init__(self, held_out: Tensor, *, size: int = 5000, draws: int = 10, seed: int = SEED) -> None:
-        check_points(held_out, "held_out")
+        _check(held_out, "held_out")
         if size < 1 or draws < 1:
             raise ValueError(f"size and draws must be 1 or more; got {size} and {draws}")
         if 2 * size > len(held_out):
