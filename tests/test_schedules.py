@@ -167,6 +167,10 @@ def test_the_gap_is_the_mean_kl_divergence_of_unit_variance_data(name):
     assert found.gap == pytest.approx(2 * (kl(1.0) + kl(-1.0)) / 2, rel=1e-6, abs=1e-10)
 
 
+def test_a_level_that_is_met_exactly_is_not_passed_yet():
+    assert Schedule([0.5, 0.5]).doctor().passes[0.5] == 2
+
+
 NEVER, JUMP, EARLY, EXTREME = (
     "never reaches noise",
     "first step adds noise",
