@@ -55,7 +55,7 @@ def _figure(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figu
 
 def _line(name: str) -> dict[str, Any]:
     """Colour and line style of a schedule, without its marker."""
-    return {key: value for key, value in LINES.get(name, {"color": GREY}).items() if key != "marker"}
+    return {key: value for key, value in LINES.get(name, {"color": GREY, "linestyle": ":"}).items() if key != "marker"}
 
 
 @mpl.rc_context(STYLE)
@@ -162,7 +162,7 @@ def _smooth(values: np.ndarray[Any, Any], window: int) -> np.ndarray[Any, Any]:
 
 
 @mpl.rc_context(STYLE)
-def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, window: int = 50) -> Figure:
+def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, window: int = 100) -> Figure:
     """The loss of each epoch, as one usually sees it and enlarged, with the floor below which no network can get.
 
     Args:
@@ -175,15 +175,14 @@ def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, wind
         values = np.asarray(curve)
         epochs = np.arange(1, len(values) + 1)
         color = _line(name)["color"]
-        left.plot(epochs, values, color=color, linewidth=0.8, label=name)
+        left.plot(epochs, values, color=color, linewidth=0.8)
         left.axhline(floors[name], color=color, linestyle=":", linewidth=1.4)
-        right.plot(epochs, values - floors[name], color=color, linewidth=0.4, alpha=0.25)
         right.plot(epochs[window - 1 :], _smooth(values, window) - floors[name], label=name, **_line(name))
-    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title="the loss, and its floor (dotted)")
+    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title="the loss of each epoch, and its floor (dotted)")
     right.axhline(0, color=GREY, linestyle=":", linewidth=1.4)
-    right.set(xlabel="epoch", ylabel="loss − floor", xscale="log", ylim=(-0.01, 0.08))
-    right.set_title(f"what is left above the floor, mean of {window} epochs")
-    left.legend(loc="upper right")
+    right.set(xlabel="epoch", ylabel="loss − floor", xscale="log", ylim=(-0.003, 0.04))
+    right.set_title(f"loss − floor, mean of {window} epochs")
+    right.legend(loc="upper right")
     return figure
 
 
@@ -213,7 +212,7 @@ def multiples(
         )
         axes.set_xticks(epochs, [str(epoch) for epoch in epochs])
         axes.minorticks_off()
-    all_axes[0].legend()
+    all_axes[-1].legend(loc="upper right")
     return figure
 
 

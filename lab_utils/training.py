@@ -213,7 +213,7 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
         network: a model whose build, schedule and seed are used; whatever it has learnt is not.
         data: its training points are used, and its checksum is in the key.
         recipe: how to train; the original's 2000 epochs unless given.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar while it trains.
 
     Raises:
         ValueError: if the state on disk cannot be read: delete the folder that it names.
@@ -233,8 +233,8 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
     else:
         with write_whole(folder / "config.json") as part:
             part.write_text(json.dumps(config, indent=2), encoding="utf-8")
-    label = f"training, {network.schedule.name}"
-    with tqdm(total=recipe.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=not progress) as bar:
+    label, quiet = f"training, {network.schedule.name}", not progress or trainer.epoch == recipe.epochs
+    with tqdm(total=recipe.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=quiet) as bar:
         shown = time.monotonic()
         for loss in trainer:
             if trainer.epoch in recipe.checkpoints:

@@ -1,11 +1,12 @@
 """The explorers: sliders that redraw a picture. What they show comes from plain functions, which are tested as such.
 
-A picture is an `Image` widget and a text an `HTML` widget, whose values are replaced when a slider moves; nothing is
-printed into a cell, so a notebook that shows an explorer runs the same with and without a browser.
+Pictures and text are `HTML` widgets, whose values are replaced when a slider moves. Nothing is printed into a cell, so
+a notebook that shows an explorer runs the same with and without a browser.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -57,6 +58,11 @@ def schedule_view(**choice: Any) -> tuple[bytes, str]:
     return png(figures.schedule_card(schedule)), text
 
 
+def _image(picture: bytes, alt: str) -> str:
+    encoded = base64.b64encode(picture).decode("ascii")
+    return f'<img src="data:image/png;base64,{encoded}" alt="{html.escape(alt)}" style="max-width: 100%">'
+
+
 def _explorer(controls: Mapping[str, Any], show: Callable[[], None], below: list[Any]) -> widgets.VBox:
     """Call `show` now and whenever a control changes; stack the controls on what is shown."""
     for control in controls.values():
@@ -76,8 +82,7 @@ def schedule_explorer() -> widgets.VBox:
         "end": widgets.FloatSlider(5, min=0, max=12, step=0.5, description="sigmoid to", **text),
         "timesteps": widgets.IntSlider(1000, min=10, max=2000, step=10, description="T", **text),
     }
-    picture = widgets.Image(format="png", alt="ᾱ and the signal-to-noise ratio of the chosen schedule")
-    report = widgets.HTML()
+    picture, report = widgets.HTML(), widgets.HTML()
 
     def show() -> None:
         choice = {name: control.value for name, control in controls.items()}
@@ -85,7 +90,8 @@ def schedule_explorer() -> widgets.VBox:
             controls[name].disabled = choice["kind"] != "linear"
         for name in ("start", "end"):
             controls[name].disabled = not choice["kind"].startswith("sigmoid")
-        picture.value, report.value = schedule_view(**choice)
+        drawn, report.value = schedule_view(**choice)
+        picture.value = _image(drawn, "ᾱ and the signal-to-noise ratio of the chosen schedule") if drawn else ""
 
     return _explorer(controls, show, [picture, report])
 
@@ -114,9 +120,10 @@ def reverse_explorer(
     slider = widgets.SelectionSlider(
         options=steps, value=steps[0], description="reverse steps done", style=STYLE, layout=LAYOUT
     )
-    picture = widgets.Image(format="png", alt="the points of each schedule after the chosen number of reverse steps")
+    picture = widgets.HTML()
 
     def show() -> None:
-        picture.value = reverse_view(paths, slider.value, extent, labels)
+        alt = f"the points of {' and '.join(paths)} after {slider.value} reverse steps"
+        picture.value = _image(reverse_view(paths, slider.value, extent, labels), alt)
 
     return _explorer({"step": slider}, show, [picture])

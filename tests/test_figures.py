@@ -1,0 +1,120 @@
+"""Figures show what they are given: the right curves, on shared axes, in colours that stay with a schedule."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from lab_utils import figures
+from lab_utils.metrics import Measure
+from lab_utils.schedules import cosine, linear, sigmoid
+
+EXTENT = (-3.0, 3.0, -2.0, 2.0)
+
+
+@pytest.fixture
+def points():
+    return torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).numpy()
+
+
+def test_a_curve_is_the_schedule_itself_and_its_shade_begins_where_the_doctor_says():
+    figure = figures.alphas_cumprod({"linear": linear()})
+    for axes in figure.axes:
+        x, y = axes.lines[0].get_data()
+        assert np.array_equal(y, linear().alphas_cumprod.numpy())
+        assert list(x[[0, -1]]) == [1, 1000]  # steps done, not indices
+        assert axes.patches[0].get_x() == 674
+    assert "32.7%" in figure.axes[0].texts[0].get_text()
+    assert figure.axes[1].get_yscale() == "log"
+
+
+def test_a_schedule_that_keeps_its_data_has_no_shade():
+    figure = figures.alphas_cumprod({"few steps": linear(1e-4, 2e-3, 100)})
+    assert not figure.axes[0].patches
+
+
+def test_several_curves_have_a_legend_and_different_looks():
+    curves = {"linear": linear(), "sigmoid": sigmoid(), "cosine": cosine(), "raw": sigmoid(reading="raw")}
+    axes = figures.alphas_cumprod(curves).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
+    assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines}) == 4
+    assert len({line.get_linestyle() for line in axes.lines}) == 4  # told apart without colours, too
+
+
+def test_a_schedule_card_shows_alpha_bar_and_snr():
+    left, right = figures.schedule_card(sigmoid()).axes
+    assert np.array_equal(left.lines[0].get_ydata(), sigmoid().alphas_cumprod.numpy())
+    assert np.array_equal(right.lines[0].get_ydata(), sigmoid().snr.numpy())
+
+
+def test_maps_share_their_axes_and_hold_all_points(points):
+    figure = figures.maps({"a": points, "b": 2 * points, "c": points}, EXTENT, columns=2, behind=points)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["a", "b", "c"]
+    for axes in shown:
+        assert (*axes.get_xlim(), *axes.get_ylim()) == EXTENT
+        assert axes.get_aspect() == 1  # a degree is as long in both directions
+    behind, front = shown[1].collections
+    assert np.allclose(front.get_offsets(), 2 * points)
+    assert np.allclose(behind.get_offsets(), points)
+    assert behind.get_zorder() < front.get_zorder()
+
+
+def test_maps_name_the_outer_axes_only(points):
+    figure = figures.maps(dict.fromkeys("abcd", points), EXTENT, labels=("east", "north"), columns=2)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "east", "east"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["north", "", "north", ""]
+
+
+def test_losses_are_drawn_above_their_floor():
+    values = np.linspace(0.5, 0.4, 300)
+    left, right = figures.losses({"sigmoid": values, "linear": values / 2}, {"sigmoid": 0.3, "linear": 0.1}).axes
+    assert np.array_equal(left.lines[0].get_ydata(), values)
+    assert list(left.lines[1].get_ydata()) == [0.3, 0.3]
+    assert left.get_ylim()[0] == 0  # the whole loss, not a magnified part of it
+    excess = right.lines[0].get_ydata()
+    assert excess[0] == pytest.approx(values[:100].mean() - 0.3)
+    assert right.lines[0].get_xdata()[0] == 100
+    assert excess[-1] == pytest.approx(values[-100:].mean() - 0.3)
+
+
+def _measure(multiple):
+    interval = (0.9 * multiple, 1.2 * multiple)
+    return Measure(value=multiple, floor=1.0, floor_range=(0.5, 2.0), multiple=multiple, interval=interval)
+
+
+def test_multiples_show_value_interval_and_the_floors_own_spread():
+    measures = {"sharpness": {"linear": [_measure(3.0), _measure(2.0)], "sigmoid": [_measure(2.5), _measure(1.5)]}}
+    axes = figures.multiples([200, 2000], measures, {"sharpness": _measure(1.1)}).axes[0]
+    band = axes.patches[0]
+    assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 2.0)
+    linear_bars, sigmoid_bars = axes.containers
+    assert list(linear_bars.lines[0].get_ydata()) == [3.0, 2.0]
+    assert list(sigmoid_bars.lines[0].get_ydata()) == [2.5, 1.5]
+    low, high = (cap.get_ydata() for cap in sigmoid_bars.lines[1])
+    assert low == pytest.approx([2.25, 1.35])
+    assert high == pytest.approx([3.0, 1.8])
+    assert axes.get_ylim()[0] == 0
+
+
+def test_a_reverse_frame_says_how_far_it_is(points):
+    figure = figures.reverse_frame({"linear": points, "sigmoid": -points}, 900, 1000, EXTENT)
+    assert figure.get_suptitle() == "after 900 of 1000 reverse steps"
+    assert np.allclose(figure.axes[1].collections[0].get_offsets(), -points)
+
+
+def test_every_frame_of_the_animation_moves_every_schedule(points):
+    paths = {name: {k: sign * (k + 1) * points for k in (0, 5, 10)} for name, sign in (("linear", 1), ("sigmoid", -1))}
+    animation = figures.reverse_animation(paths, EXTENT)
+    player = animation.to_jshtml()
+    assert player.count("data:image/png") == 3
+    figure = animation._fig
+    assert figure.get_suptitle() == "after 10 of 10 reverse steps"  # the last frame that was drawn
+    assert np.allclose(figure.axes[1].collections[0].get_offsets(), -11 * points)
+
+
+def test_no_figure_stays_behind_in_pyplot():
+    from matplotlib import pyplot as plt
+
+    figures.schedule_card(linear())
+    assert not plt.get_fignums()
