@@ -66,6 +66,8 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: 
         seed: of the draws.
     """
     check_points(points)
+    if not len(points) or draws < 2:
+        raise ValueError(f"a mean loss needs at least one point and two draws; got {len(points)} and {draws}")
     schedule = denoiser.schedule
     generator = torch.Generator().manual_seed(seed)
     x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)]

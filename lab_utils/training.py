@@ -75,13 +75,18 @@ class Trainer:
     >>> for loss in trainer:          # one turn is one epoch
     ...     print(trainer.epoch, loss)
 
-    Stop whenever you like and iterate again: it goes on after the last whole epoch. `averaged` is the model to sample
+    Stop between two turns and iterate again, and it goes on with the next epoch. `averaged` is the model to sample
     from. `state_dict` and `load_state_dict` carry everything that the next epoch depends on, so a trainer that was
     saved and loaded goes on with the same bits.
+
+    Raises:
+        ValueError: if the points are none, of another shape than (n, 2), or not float32.
     """
 
     def __init__(self, network: DiffusionGenerator, train: Tensor, recipe: Recipe | None = None) -> None:
         check_points(train, "training points")
+        if train.dtype != torch.float32 or not len(train):
+            raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
         self.optimiser = torch.optim.Adam(network.parameters(), lr=self.recipe.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(self.recipe.seed)
@@ -239,9 +244,9 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
         for loss in trainer:
             if trainer.epoch in recipe.checkpoints:
                 with write_whole(_weights(folder, trainer.epoch)) as part:
-                    save_file(
-                        trainer.averaged.state_dict(), part, {"epoch": str(trainer.epoch), "config": json.dumps(config)}
-                    )
+                    # one entry only: safetensors would write several in any order, and the bytes would differ
+                    about = {"run": json.dumps({"epoch": trainer.epoch, **config})}
+                    save_file(trainer.averaged.state_dict(), part, about)
             if trainer.epoch % SAVE_EVERY == 0 or trainer.epoch == recipe.epochs:
                 with write_whole(state) as part:
                     torch.save(trainer.state_dict(), part)

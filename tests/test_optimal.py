@@ -222,6 +222,13 @@ def test_the_standard_error_is_the_spread_over_seeds(make):
 # --- refusals
 
 
+def test_a_mean_over_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one point and two draws; got 0 and 10"):
+        mean_loss(BestDenoiser(normal(5), linear()), torch.zeros(0, 2), draws=10)
+    with pytest.raises(ValueError, match="got 5 and 1"):
+        mean_loss(BestDenoiser(normal(5), linear()), normal(5), draws=1)
+
+
 @pytest.mark.parametrize(
     ("points", "reason"),
     [
