@@ -27,6 +27,14 @@ def waves(x: Tensor, omega: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """A linear layer with the first weights that PyTorch would give it, but drawn from a generator of our own."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    for weights in layer.parameters():
+        nn.init.uniform_(weights, -(inputs**-0.5), inputs**-0.5, generator=generator)
+    return layer
+
+
 class DiffusionGenerator(nn.Module):
     """A residual network that predicts the noise ε in a noised point.
 
@@ -83,13 +91,12 @@ class DiffusionGenerator(nn.Module):
         self.schedule = schedule
         self.config: dict[str, Any] = {**sizes, "seed": seed, "schedule": schedule.config}
 
-        with torch.random.fork_rng(devices=[]):  # nn.Linear draws from the global generator; leave that as it was
-            torch.manual_seed(seed)
-            self.embed_time = nn.Linear(2 * TIME_FREQUENCIES, width)
-            self.time_to_layers = nn.Linear(width, (depth + 1) * width)
-            self.enter = nn.Linear(2 + 4 * input_frequencies, width)
-            self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-            self.leave = nn.Linear(width, 2)
+        generator = torch.Generator().manual_seed(seed)
+        self.embed_time = _linear(2 * TIME_FREQUENCIES, width, generator)
+        self.time_to_layers = _linear(width, (depth + 1) * width, generator)
+        self.enter = _linear(2 + 4 * input_frequencies, width, generator)
+        self.layers = nn.ModuleList(_linear(width, width, generator) for _ in range(depth))
+        self.leave = _linear(width, 2, generator)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 

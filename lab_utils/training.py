@@ -8,8 +8,9 @@ again what was trained before.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from torch.nn.functional import mse_loss
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from lab_utils import SEED, model, points, schedules
+from lab_utils import SEED, WORKERS, model, points, schedules
 from lab_utils.files import cache_folder, sha256, write_whole
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset, check_points
@@ -206,6 +207,48 @@ def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> di
     return plain
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """A run's place in the cache: opened with what is there already, and filled while it trains."""
+
+    path: Path
+    config: dict[str, Any]
+    trainer: Trainer
+
+    @classmethod
+    def open(cls, network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> _Folder:
+        config = run_config(network, data, recipe)
+        key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
+        path = cache_folder() / "runs" / f"{network.schedule.name}-{key}"
+        # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
+        trainer = Trainer(DiffusionGenerator.from_config(network.config), data.train, recipe)
+        state = path / "state.pt"
+        if state.exists():
+            try:
+                trainer.load_state_dict(torch.load(state, weights_only=True))
+            except Exception as error:
+                raise ValueError(f"{state} cannot be read ({error}); delete {path} to train again") from error
+        else:
+            with write_whole(path / "config.json") as part:
+                part.write_text(json.dumps(config, indent=2), encoding="utf-8")
+        return cls(path, config, trainer)
+
+    def save(self) -> None:
+        """Save what this epoch owes: its weights if it is a checkpoint, and now and then the state to go on from."""
+        epoch, recipe = self.trainer.epoch, self.trainer.recipe
+        if epoch in recipe.checkpoints:
+            # one entry only: safetensors would write several in any order, and the bytes would differ
+            about = {"run": json.dumps({"epoch": epoch, **self.config})}
+            with write_whole(_weights(self.path, epoch)) as part:
+                save_file(self.trainer.averaged.state_dict(), part, about)
+        if epoch % SAVE_EVERY == 0 or epoch == recipe.epochs:
+            with write_whole(self.path / "state.pt") as part:
+                torch.save(self.trainer.state_dict(), part)
+
+    def run(self) -> Run:
+        return Run(self.path, self.config, torch.tensor(self.trainer.losses, dtype=torch.float64))
+
+
 def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
@@ -223,35 +266,42 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
     Raises:
         ValueError: if the state on disk cannot be read: delete the folder that it names.
     """
-    recipe = recipe or Recipe()
-    config = run_config(network, data, recipe)
-    key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
-    folder = cache_folder() / "runs" / f"{network.schedule.name}-{key}"
-    # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-    trainer = Trainer(DiffusionGenerator.from_config(network.config), data.train, recipe)
-    state = folder / "state.pt"
-    if state.exists():
+    name = network.schedule.name
+    return fit_all({name: network}, data, recipe, progress=progress)[name]
+
+
+def fit_all(
+    networks: Mapping[str, DiffusionGenerator], data: Dataset, recipe: Recipe | None = None, *, progress: bool = True
+) -> dict[str, Run]:
+    """`fit` several networks at the same time, one on each core: name → run.
+
+    Each comes out as if it had been trained alone. Arguments and errors as for `fit`; when one of them fails, or the
+    whole is interrupted, all stop after their current epoch, and the next call goes on with them.
+    """
+    folders = {name: _Folder.open(network, data, recipe or Recipe()) for name, network in networks.items()}
+    total = sum(folder.trainer.recipe.epochs for folder in folders.values())
+    done = sum(folder.trainer.epoch for folder in folders.values())
+    label, quiet = f"training {', '.join(folders)}", not progress or done == total
+    stop, lock = threading.Event(), threading.Lock()
+    losses: dict[str, str] = {}
+    with (
+        tqdm(total=total, initial=done, desc=label, unit="epoch", disable=quiet) as bar,
+        ThreadPoolExecutor(WORKERS) as pool,
+    ):
+
+        def train(name: str, folder: _Folder) -> None:
+            for loss in folder.trainer:
+                if stop.is_set():
+                    break
+                folder.save()
+                losses[name] = f"{loss:.3f}"
+                with lock:
+                    bar.set_postfix(losses, refresh=False)
+                    bar.update()
+
         try:
-            trainer.load_state_dict(torch.load(state, weights_only=True))
-        except Exception as error:
-            raise ValueError(f"{state} cannot be read ({error}); delete {folder} to train again") from error
-    else:
-        with write_whole(folder / "config.json") as part:
-            part.write_text(json.dumps(config, indent=2), encoding="utf-8")
-    label, quiet = f"training, {network.schedule.name}", not progress or trainer.epoch == recipe.epochs
-    with tqdm(total=recipe.epochs, initial=trainer.epoch, desc=label, unit="epoch", disable=quiet) as bar:
-        shown = time.monotonic()
-        for loss in trainer:
-            if trainer.epoch in recipe.checkpoints:
-                with write_whole(_weights(folder, trainer.epoch)) as part:
-                    # one entry only: safetensors would write several in any order, and the bytes would differ
-                    about = {"run": json.dumps({"epoch": trainer.epoch, **config})}
-                    save_file(trainer.averaged.state_dict(), part, about)
-            if trainer.epoch % SAVE_EVERY == 0 or trainer.epoch == recipe.epochs:
-                with write_whole(state) as part:
-                    torch.save(trainer.state_dict(), part)
-            bar.update()
-            if time.monotonic() - shown > 0.5:
-                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-                shown = time.monotonic()
-    return Run(folder, config, torch.tensor(trainer.losses, dtype=torch.float64))
+            for future in as_completed([pool.submit(train, *item) for item in folders.items()]):
+                future.result()  # raises what went wrong, of whichever network it was first
+        finally:
+            stop.set()
+    return {name: folder.run() for name, folder in folders.items()}

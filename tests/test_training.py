@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 from itertools import islice
 
@@ -15,7 +16,7 @@ from lab_utils.files import cache_folder
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset, draw
 from lab_utils.schedules import Schedule, linear, sigmoid
-from lab_utils.training import Recipe, Trainer, fit, run_config
+from lab_utils.training import Recipe, Trainer, fit, fit_all, run_config
 
 SCHEDULE = sigmoid(timesteps=50)
 RECIPE = Recipe(epochs=23, batch_size=30, warmup=5, checkpoints=(4, 10, 17, 23))
@@ -319,6 +320,41 @@ def test_an_interrupted_training_ends_with_the_same_bits(stops, interrupt, cache
             assert path.read_bytes() == (whole.folder / name).read_bytes(), name
 
 
+def test_several_trained_at_once_are_the_same_bits_as_each_alone(cache, monkeypatch):
+    kinds = {"one": network(), "other": network(linear(timesteps=50))}
+    alone = {name: fit(kind, DATA, RECIPE, progress=False) for name, kind in kinds.items()}
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "together"))
+    together = fit_all(kinds, DATA, RECIPE, progress=False)
+    assert list(together) == ["one", "other"]
+    for name, run in together.items():
+        assert run.folder != alone[name].folder
+        assert torch.equal(run.losses, alone[name].losses)
+        for epoch in RECIPE.checkpoints:
+            weights = f"epoch-{epoch:04d}.safetensors"
+            assert (run.folder / weights).read_bytes() == (alone[name].folder / weights).read_bytes()
+
+
+def test_when_one_of_several_fails_the_others_stop_and_go_on_later(monkeypatch):
+    good, bad = network(), network(linear(timesteps=50))
+    train = Trainer._train_one_epoch
+
+    def broken(self):
+        if self.network.schedule.name == "linear":
+            raise MemoryError("no room")
+        time.sleep(0.01)
+        return train(self)
+
+    monkeypatch.setattr(Trainer, "_train_one_epoch", broken)
+    slow = replace(RECIPE, epochs=5000)
+    started = time.monotonic()
+    with pytest.raises(MemoryError, match="no room"):
+        fit_all({"good": good, "bad": bad}, DATA, slow, progress=False)
+    assert time.monotonic() - started < 20  # 5000 epochs would take 50 s or more
+    monkeypatch.setattr(Trainer, "_train_one_epoch", train)
+    runs = fit_all({"good": good, "bad": bad}, DATA, RECIPE, progress=False)
+    assert all(len(run.losses) == RECIPE.epochs for run in runs.values())
+
+
 def test_an_interrupted_training_goes_on_and_does_not_begin_again(interrupt, monkeypatch):
     interrupt(18)
     epochs = []
@@ -492,17 +528,19 @@ def test_a_state_runs_no_code_when_it_is_read(tmp_path):
 # --- progress
 
 
-def test_a_progress_bar_shows_epochs_and_the_loss_and_begins_where_the_run_stopped(interrupt, capsys, monkeypatch):
+def test_a_progress_bar_shows_epochs_and_the_loss_and_begins_where_the_run_stopped(interrupt, capsys):
     interrupt(12)
-    clock = iter(range(10**6))
-    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
-    fit(network(), DATA, RECIPE)
+    run = fit(network(), DATA, RECIPE)
     said = capsys.readouterr().err
-    assert "training, sigmoid" in said
+    assert "training sigmoid" in said
     assert "10/23" in said
     assert "23/23" in said
-    assert "loss=" in said
+    assert f"sigmoid={run.losses[-1]:.3f}" in said
+
+
+def test_no_progress_is_shown_where_none_is_wanted_or_none_is_left(capsys):
     fit(network(), DATA, RECIPE, progress=False)
+    fit(network(), DATA, RECIPE)
     assert capsys.readouterr().err == ""
 
 
