@@ -106,13 +106,10 @@ def _scatter(axes: Axes, points: ArrayLike, size: float, color: str, zorder: flo
     return axes.scatter(x, y, s=size, color=color, linewidths=0, alpha=0.8, zorder=zorder, rasterized=True)
 
 
-def _map_axes(axes: Axes, extent: Extent, labels: tuple[str, str] | None) -> None:
+def _map_axes(axes: Axes, extent: Extent) -> None:
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_aspect("equal")
-    if labels:
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
 
 
 @mpl.rc_context(STYLE)
@@ -147,7 +144,7 @@ def maps(
             _scatter(axes, behind, size, PALE, 1)
         _scatter(axes, points, size, colors[number % len(colors)])
         axes.set_title(title)
-        _map_axes(axes, extent, None)
+        _map_axes(axes, extent)
         if number % columns == 0:
             axes.set_ylabel(labels[1])
         if number >= len(panels) - columns:
@@ -197,7 +194,7 @@ def multiples(
         measures: distance → schedule → one measure for each checkpoint.
         best: distance → what the training points themselves measure.
     """
-    figure, all_axes = _figure(1, len(measures), 3.4)
+    figure, all_axes = _figure(1, len(measures), 3.7)
     for axes, (distance, by_schedule) in zip(all_axes, measures.items(), strict=True):
         low, high = np.asarray(best[distance].floor_range) / best[distance].floor
         axes.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, label="real against real, 95 %")
@@ -212,7 +209,7 @@ def multiples(
         )
         axes.set_xticks(epochs, [str(epoch) for epoch in epochs])
         axes.minorticks_off()
-    all_axes[-1].legend(loc="upper right")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -237,7 +234,7 @@ def _reverse_axes(panels: Mapping[str, ArrayLike], extent: Extent, labels: tuple
     for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
         dots.append(_scatter(axes, points, 1.5, LINES.get(name, {"color": BLUE})["color"]))
         axes.set_title(name)
-        _map_axes(axes, extent, None)
+        _map_axes(axes, extent)
         axes.set_xlabel(labels[0])
     all_axes[0].set_ylabel(labels[1])
     return figure, dots

@@ -192,7 +192,14 @@ def test_a_signal_stops_the_kernel_and_leaves_the_last_report(folder, tmp_path, 
     note = tmp_path / "note"
     save(folder / "01_long.ipynb", f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(90)")
     command = [sys.executable, "-m", "lab_utils.report", "--notebooks", folder, "--out", tmp_path / "report"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell starts what runs in the background with SIGINT ignored, and we would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 40
     while not (note.exists() and note.read_text()):
         assert process.poll() is None, process.communicate()[0]
