@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from lab_utils.metrics import Measure
 from lab_utils.schedules import Schedule
 
-BLUE, ORANGE, GREEN, PURPLE, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#555555", "#C9C9C9"
+BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#555555", "#C9C9C9"
 LINES: dict[str, dict[str, Any]] = {
     "linear": {"color": ORANGE, "linestyle": "--", "marker": "s"},
     "sigmoid": {"color": BLUE, "linestyle": "-", "marker": "o"},

@@ -7,7 +7,7 @@ the block's number. So the same seed gives the same points, however many cores s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
@@ -41,11 +41,13 @@ def step_coefficients(schedule: Schedule, variance: str = "posterior") -> Tensor
     return torch.stack([a, b, c], dim=1)
 
 
-def reverse_step(schedule: Schedule, t: int, x_t: Tensor, epsilon: Tensor, noise: Tensor, variance: str) -> Tensor:
-    """One reverse step from t: (n, 2) x_t, the ε predicted there, standard normal noise → (n, 2) x_{t−1}."""
-    a, b, c = step_coefficients(schedule, variance)[t].tolist()
-    stepped: Tensor = a * x_t - b * epsilon + c * noise
-    return stepped
+def reverse_step(coefficients: Sequence[float], x_t: Tensor, epsilon: Tensor, noise: Tensor) -> Tensor:
+    """One reverse step: (n, 2) x_t, the ε predicted there, standard normal noise → (n, 2) x_{t−1}.
+
+    `coefficients` is row t of `step_coefficients`, as plain numbers.
+    """
+    a, b, c = coefficients
+    return a * x_t - b * epsilon + c * noise
 
 
 def _generators(n: int, seed: int) -> Iterator[tuple[slice, torch.Generator]]:
@@ -106,10 +108,8 @@ def snapshots(
             if k in results:
                 results[k][part] = x
             t = total - 1 - k
-            a, b, c = coefficients[t]
-            x = a * x - b * denoiser.epsilon(x, torch.tensor([t]))
-            if c:
-                x += c * noise.normal_(generator=generator)
+            epsilon = denoiser.epsilon(x, torch.tensor([t]))
+            x = reverse_step(coefficients[t], x, epsilon, noise.normal_(generator=generator))
         results[kept[-1]][part] = x
         return len(x)
 

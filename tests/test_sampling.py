@@ -54,12 +54,13 @@ def test_every_single_step_is_that_of_diffusers(make, ours, theirs):
     scheduler = DDPMScheduler(num_train_timesteps=1000, variance_type=theirs, clip_sample=False)
     scheduler.betas, scheduler.alphas = schedule.betas, schedule.alphas
     scheduler.alphas_cumprod, scheduler.one = schedule.alphas_cumprod, torch.ones((), dtype=torch.float64)
+    coefficients = step_coefficients(schedule, ours).tolist()
     generator = torch.Generator().manual_seed(0)
     for t in range(1000):
         x_t, epsilon = torch.randn(2, 6, 2, generator=generator)
         expected = scheduler.step(epsilon, t, x_t, generator=torch.Generator().manual_seed(t)).prev_sample
         noise = torch.randn(6, 2, generator=torch.Generator().manual_seed(t))
-        stepped = reverse_step(schedule, t, x_t, epsilon, noise, ours)
+        stepped = reverse_step(coefficients[t], x_t, epsilon, noise)
         assert stepped.dtype == torch.float32
         # relative to the size of the points where a step multiplies them by 31.6
         torch.testing.assert_close(stepped, expected.float(), rtol=1e-5, atol=1e-5, msg=lambda m, t=t: f"t = {t}: {m}")
@@ -72,13 +73,14 @@ def test_the_posterior_step_is_bayes_rule(schedule):
     betas = schedule.betas.numpy()
     curve = np.cumprod(1 - betas)
     zero = torch.zeros_like(x_t)
+    coefficients = step_coefficients(schedule).tolist()
     for t in range(schedule.timesteps):
         before = curve[t - 1] if t else 1.0
         x_0 = (x_t - math.sqrt(1 - curve[t]) * epsilon) / math.sqrt(curve[t])
         mean = (math.sqrt(before) * betas[t] * x_0 + math.sqrt(1 - betas[t]) * (1 - before) * x_t) / (1 - curve[t])
-        stepped = reverse_step(schedule, t, x_t, epsilon, zero, "posterior")
+        stepped = reverse_step(coefficients[t], x_t, epsilon, zero)
         torch.testing.assert_close(stepped, mean, rtol=1e-6, atol=1e-9)
-        noise = reverse_step(schedule, t, zero, zero, torch.ones_like(x_t), "posterior")[0, 0]
+        noise = reverse_step(coefficients[t], zero, zero, torch.ones_like(x_t))[0, 0]
         assert float(noise) ** 2 == pytest.approx((1 - before) / (1 - curve[t]) * betas[t], rel=1e-9)
 
 
@@ -94,7 +96,6 @@ def test_an_unknown_variance_is_refused():
     for call in (
         lambda: step_coefficients(SHORT, "small"),
         lambda: sample(Recorder(), 1, variance="small"),
-        lambda: reverse_step(SHORT, 0, *torch.zeros(3, 1, 2), "small"),
     ):
         with pytest.raises(ValueError, match="variance must be one of posterior, beta, not 'small'"):
             call()
@@ -141,9 +142,10 @@ def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     [(_, generator)] = sampling._generators(5, seed=3)
     x = torch.randn(5, 2, generator=generator)
     assert torch.equal(x, initial_noise(5, seed=3))
+    coefficients = step_coefficients(SHORT).tolist()
     for t in range(7, -1, -1):
         noise = torch.randn(5, 2, generator=generator) if t else torch.zeros(5, 2)
-        x = reverse_step(SHORT, t, x, denoiser.epsilon(x, torch.tensor(t)), noise, "posterior")
+        x = reverse_step(coefficients[t], x, denoiser.epsilon(x, torch.tensor(t)), noise)
     torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
 
 
