@@ -194,7 +194,7 @@ def _add(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
 def read_table(path: str | Path) -> pd.DataFrame:
     """The file that `run_table` wrote, one row for each of its lines.
 
-    A column of whole numbers has integers, one of other numbers has floats to the last bit, one of True and False
+    A column of whole numbers has integers, one of other numbers has floats (to the last bit from pandas 3.1 on), one of True and False
     has booleans, and any other has text; an empty cell is NaN, and a column with empty cells has floats or objects.
 
     Raises:
@@ -203,9 +203,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     _read(Path(path))
     # The key "0000000000000012" is no number, and the text "NA" is text.
-    return pd.read_csv(
-        path, dtype={"run": str}, keep_default_na=False, na_values=[""], float_precision="round_trip", low_memory=False
-    )
+    return pd.read_csv(path, dtype={"run": str}, keep_default_na=False, na_values=[""], low_memory=False)
 
 
 # --- Running -----------------------------------------------------------------------------------------------------
