@@ -42,7 +42,7 @@ from typing import Any
 
 import dask
 import pandas as pd
-from dask.distributed import Client, Future, LocalCluster, wait
+from dask.distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -64,7 +64,7 @@ class TableError(ValueError):
 class RunsFailedError(RuntimeError):
     """Some runs failed, and all others are in the file. `failed` is what went wrong: run's key → exception."""
 
-    def __init__(self, message: str, failed: dict[str, BaseException]) -> None:
+    def __init__(self, message: str, failed: dict[str, Exception]) -> None:
         super().__init__(message)
         self.failed = failed
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> _Table:
         raise TableError(f"{path} can't be read as a table: {error}. {remedy}") from error
     first = header.index(FACTS[0]) if FACTS[0] in header else 0
     last = first + len(FACTS)
-    if header[0] != "run" or header[first:last] != [*FACTS] or len(set(header)) < len(header):
+    if header[:1] != ["run"] or header[first:last] != [*FACTS] or len(set(header)) < len(header):
         raise TableError(
             f"{path} has the columns {', '.join(header)}; expected: run, the configuration's, {', '.join(FACTS)}, "
             f"the results'. {remedy}"
@@ -194,8 +194,8 @@ def _add(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
 def read_table(path: str | Path) -> pd.DataFrame:
     """The file that `run_table` wrote, one row for each of its lines.
 
-    A column of whole numbers has integers, one of other numbers has floats (to the last bit from pandas 3.1 on), one of True and False
-    has booleans, and any other has text; an empty cell is NaN, and a column with empty cells has floats or objects.
+    A column of whole numbers has integers, one of other numbers has floats (to the last bit from pandas 3.1 on), one
+    of True and False has booleans, and any other has text. An empty cell is NaN; with one, whole numbers are floats.
 
     Raises:
         TableError: the file is damaged, or is no such table.
@@ -250,8 +250,9 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
         with Client(scheduler) as client:
             yield client
         return
+    environment = {"OMP_NUM_THREADS": str(THREADS), "DASK_LOGGING__DISTRIBUTED": "critical"}
     settings = {
-        "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": str(THREADS)},
+        "distributed.nanny.pre-spawn-environ": environment,  # of the workers
         "distributed.scheduler.allowed-failures": 3,  # a run that has killed four workers has failed
     }
     with (
@@ -297,6 +298,12 @@ def _label(configuration: Configuration, names: Iterable[str]) -> str:
     return ", ".join(f"{name}={configuration[name]}" for name in names if name in configuration)
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, KilledWorker):
+        return "every worker that ran it was killed"
+    return f"{type(error).__name__}: {error}"
+
+
 def run_table(
     function: Function,
     configurations: Iterable[Configuration],
@@ -327,10 +334,13 @@ def run_table(
     Raises:
         TableError: the configurations make no table, or the file is damaged or of another kind. Nothing has run.
         RunsFailedError: some runs failed, and the others are in the file. The next call tries them again.
+        ConnectionError: there is no scheduler at that address, or it went away.
         KeyboardInterrupt: after it was said how many runs are in the file.
     """
     path = Path(path)
-    table = {run_key(configuration): configuration for configuration in configurations}
+    table: dict[str, Configuration] = {}
+    for configuration in configurations:
+        table.setdefault(run_key(configuration), configuration)
     if not table:
         raise TableError("there are no configurations to run")
     inputs = list(dict.fromkeys(name for configuration in table.values() for name in configuration))
@@ -341,7 +351,11 @@ def run_table(
     if progress and done:
         tqdm.write(f"{done} of {len(table)} runs are in {path} already")
     varying = [name for name in inputs if len({str(row.get(name)) for row in table.values()}) > 1]
-    failed: dict[str, BaseException] = {}
+    failed: dict[str, Exception] = {}
+
+    def standing(done: int) -> str:
+        return f"{done} of {len(table)} runs are in {path}, and the same call goes on with the rest"
+
     try:
         if todo:
             with (
@@ -354,15 +368,18 @@ def run_table(
                         done += 1
                         bar.update()
                         bar.set_postfix_str(_label(table[key], varying))
+                    except CancelledError:
+                        raise
                     except Exception as error:
                         failed[key] = error
-                        tqdm.write(f"FAILED: {_label(table[key], inputs)}: {error!r}")
+                        tqdm.write(f"FAILED: {_label(table[key], inputs)}: {_why(error)}")
+    except (CancelledError, OSError) as error:  # a run's own OSError is among the failed
+        raise ConnectionError(f"no connection to the scheduler; {standing(done)} ({error})") from error
     except KeyboardInterrupt:
-        tqdm.write(f"Interrupted. {done} of {len(table)} runs are in {path}; the same again goes on with the rest.")
+        tqdm.write(f"Interrupted: {standing(done)}")
         raise
     if failed:
-        names = "; ".join(f"{_label(table[key], inputs)}: {error!r}" for key, error in failed.items())
-        message = f"{len(failed)} of {len(table)} runs failed, and the other {done} are in {path}. Failed: {names}"
-        raise RunsFailedError(message, failed) from next(iter(failed.values()))
+        names = "; ".join(f"{_label(table[key], inputs)}: {_why(error)}" for key, error in failed.items())
+        raise RunsFailedError(f"{standing(done)}. Failed: {names}", failed) from next(iter(failed.values()))
     rows = read_table(path)
     return rows[rows["run"].isin([*table])].reset_index(drop=True)
