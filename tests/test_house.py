@@ -28,7 +28,7 @@ FLOORS = [
     {"points", "schedules"},
     {"model", "mixtures", "distances"},
     {"optimal", "metrics", "training", "sampling", "examine"},
-    {"losses", "likelihood"},
+    {"runs", "losses", "likelihood"},
     {"figures", "display", "engine"},
     {"widgets", "pages", "study"},
     {"report"},
