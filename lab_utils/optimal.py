@@ -6,51 +6,47 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED
+from lab_utils.mixtures import GaussianMixture
 from lab_utils.points import check_points
 from lab_utils.schedules import Denoiser, Schedule, check_timesteps
 
-BLOCK = 256  # rows of a matrix of distances that are in memory at once
-
 
 class BestDenoiser:
-    """The exact E[ε | x_t] when the data are a finite set of points, each as likely as any other.
+    """The exact E[ε | x_t] when the data are a Gaussian mixture, or finitely many points, all equally likely.
 
-    It answers the same call as a model, so `sample` runs it too. It knows its points by heart: what it samples are
-    those points again.
+    It answers the same call as a model, so `sample` runs it too. Points it knows by heart: what it samples are those
+    points again.
 
     Args:
-        points: (N, 2) floats, normalised.
+        data: a mixture, or (N, 2) floats, normalised: a mixture of Gaussians without a width.
         schedule: the noise schedule.
 
     Raises:
-        ValueError: if there are no points, or their shape or type is another.
+        ValueError: if there are no points, their shape or type is another, or they are not finite.
     """
 
-    def __init__(self, points: Tensor, schedule: Schedule) -> None:
-        check_points(points)
-        if not len(points):
-            raise ValueError("the best denoiser needs at least one point; got none")
-        self.points = points.double()
+    def __init__(self, data: Tensor | GaussianMixture, schedule: Schedule) -> None:
+        if not isinstance(data, GaussianMixture):
+            check_points(data)
+            if not len(data):
+                raise ValueError("the best denoiser needs at least one point; got none")
+            data = GaussianMixture(data, 0.0)
+        self.mixture = data
         self.schedule = schedule
 
     def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """E[ε | x_t] = (x_t − √ᾱ Σ w_i x_i) / √(1−ᾱ), w = softmax(−|x_t − √ᾱ x_i|² / 2(1−ᾱ)).
+        """E[ε | x_t] = −σ ∇ log p(x̄; σ), with x̄ = x_t/√ᾱ, σ² = (1−ᾱ)/ᾱ and p(·; σ) the data's density blurred by σ.
 
-        Bayes' rule, with the likelihood of Ho et al. 2020, eq. 4 (see also Karras et al. 2022, eq. 57). Shapes and
-        errors as in `DiffusionGenerator`; computed in float64, given in the precision of `x_t`.
+        Tweedie's formula (Efron 2011, eq. 1.4; Karras et al. 2022, eq. 3). For points it is Bayes' rule, (x̄ − Σ w_i
+        x_i)/σ with w = softmax(−|x̄ − x_i|²/2σ²) (Karras et al. 2022, eq. 57). Shapes and errors as in
+        `DiffusionGenerator`; computed in float64, given in the precision of `x_t`.
         """
         check_points(x_t, "x_t")
         check_timesteps(t, self.schedule.timesteps, len(x_t))
-        alphas_cumprod = self.schedule.alphas_cumprod[t].expand(len(x_t)).unsqueeze(1)
-        blocks = zip(x_t.double().split(BLOCK), alphas_cumprod.split(BLOCK), strict=True)
-        return torch.cat([self._block(x, a) for x, a in blocks]).to(x_t)
-
-    def _block(self, x_t: Tensor, alphas_cumprod: Tensor) -> Tensor:
-        signal, variance = alphas_cumprod.sqrt(), 1 - alphas_cumprod
-        # |x_t − √ᾱ x_i|² = ᾱ |x_t/√ᾱ − x_i|²: in units of the data, cdist needs no copy of the points for each t
-        squared = torch.cdist(x_t / signal, self.points, compute_mode="donot_use_mm_for_euclid_dist").square_()
-        weights = torch.softmax(squared.mul_(-alphas_cumprod / (2 * variance)), dim=1)
-        return (x_t - signal * (weights @ self.points)) / variance.sqrt()
+        t = t.reshape(()) if len(t.reshape(-1)) == 1 else t
+        signal, variance = self.schedule.alphas_cumprod[t].sqrt(), 1 / self.schedule.snr[t]
+        score = self.mixture.score(x_t.double() / signal.unsqueeze(-1), variance)
+        return (-variance.sqrt().unsqueeze(-1) * score).to(x_t)
 
 
 def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:

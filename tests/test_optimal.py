@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
-from lab_utils.metrics import sharpness
+from lab_utils import mixtures
+from lab_utils.metrics import Benchmark, sharpness
+from lab_utils.mixtures import GaussianMixture, exact_mixture
 from lab_utils.model import DiffusionGenerator
-from lab_utils.optimal import BLOCK, BestDenoiser, loss_floor, mean_loss
+from lab_utils.optimal import BestDenoiser, loss_floor, mean_loss
+from lab_utils.points import dataset
 from lab_utils.sampling import sample
 from lab_utils.schedules import linear, sigmoid
 
@@ -48,9 +51,10 @@ class Perturbed:
 # --- the formula
 
 
-@pytest.mark.parametrize("n", [1, BLOCK, BLOCK + 1, 2 * BLOCK + 7])
-def test_it_is_the_brute_force_softmax(schedule, n):
+@pytest.mark.parametrize("n", [1, 256, 257, 519])
+def test_it_is_the_brute_force_softmax(schedule, n, monkeypatch):
     points = normal(150, 1)
+    monkeypatch.setattr(mixtures, "BLOCK", 256 * 150)  # 256 points at once
     t = torch.randint(0, schedule.timesteps, (n,), generator=torch.Generator().manual_seed(2))
     t[0], t[-1] = 0, schedule.timesteps - 1
     # noised data, as in use, and now and then a point far away from all of them
@@ -73,7 +77,7 @@ def test_its_answer_is_in_the_precision_of_the_question_but_worked_out_in_double
 
 def test_one_t_for_all_is_that_t_for_each(schedule):
     best = BestDenoiser(normal(60, 1), schedule)
-    x_t = normal(BLOCK + 5, 2)
+    x_t = normal(261, 2)
     each = best.epsilon(x_t, torch.full((len(x_t),), 7))
     for t in (torch.tensor(7), torch.tensor([7])):
         assert torch.equal(best.epsilon(x_t, t), each)
@@ -114,6 +118,72 @@ def test_what_it_samples_are_its_own_points_again(make):
     counts = torch.bincount(distances.argmin(1), minlength=12)
     error = math.sqrt(600 * (1 / 12) * (11 / 12))
     assert (counts - 50).abs().max() < 5 * error
+
+
+# --- mixtures
+
+
+def noised(schedule, points):
+    """Points (n, 2) noised at times from all over the schedule, some of them thrown far away."""
+    t = torch.linspace(0, schedule.timesteps - 1, len(points)).long()
+    x_t = schedule.q_sample(points, t, normal(len(points), 3, torch.float64))
+    x_t[::20] *= 10
+    return x_t, t
+
+
+def test_of_a_gaussian_it_is_the_linear_answer(schedule):
+    """Jointly Gaussian variables: E[ε | x_t] = Cov(ε, x_t) Cov(x_t)⁻¹ (x_t − E x_t)."""
+    mean = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    covariance = torch.tensor([[2.0, 0.9], [0.9, 0.5]], dtype=torch.float64)
+    x_t, t = noised(schedule, mean + normal(200, 1, torch.float64) @ torch.linalg.cholesky(covariance).T)
+    best = BestDenoiser(GaussianMixture(mean.unsqueeze(0), covariance.unsqueeze(0)), schedule)
+    exact = []
+    for x, a in zip(x_t, schedule.alphas_cumprod[t], strict=True):
+        whole = a * covariance + (1 - a) * torch.eye(2, dtype=torch.float64)
+        exact.append((1 - a).sqrt() * torch.linalg.solve(whole, x - a.sqrt() * mean))
+    torch.testing.assert_close(best.epsilon(x_t, t), torch.stack(exact), rtol=1e-9, atol=1e-9)
+
+
+def test_components_without_a_width_are_points(schedule):
+    """In each of the three ways to give them, and nearly so where their width is next to nothing."""
+    points = normal(60, 1, torch.float64)
+    x_t, t = noised(schedule, points.repeat(4, 1))
+    exact = BestDenoiser(points, schedule).epsilon(x_t, t)
+    for covariances in (torch.zeros(60), torch.zeros(60, 2, 2), 1e-13, torch.full((60,), 1e-13)):
+        found = BestDenoiser(GaussianMixture(points, covariances), schedule).epsilon(x_t, t)
+        torch.testing.assert_close(found, exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["one for all", "one each", "full"])
+def test_it_is_the_slope_of_the_log_density(schedule, kind):
+    """ε = −√(1−ᾱ) ∇ log p_t, with p_t's density from PyTorch's own mixtures and its slope by autograd."""
+    means, roots = normal(12, 1, torch.float64), 0.3 * normal(24, 2, torch.float64).reshape(12, 2, 2)
+    weights = torch.rand(12, generator=torch.Generator().manual_seed(3))
+    eye = torch.eye(2, dtype=torch.float64)
+    given = {"one for all": torch.tensor(0.04), "one each": weights / 10, "full": roots @ roots.mT}[kind].double()
+    covariances = given if kind == "full" else given.reshape(-1, 1, 1) * eye
+    x_t, t = noised(schedule, normal(100, 4, torch.float64))
+    x_t.requires_grad_()
+    a = schedule.alphas_cumprod[t].reshape(-1, 1, 1)
+    components = torch.distributions.MultivariateNormal(
+        a.sqrt() * means, a.unsqueeze(3) * covariances + (1 - a.unsqueeze(3)) * eye
+    )
+    choice = torch.distributions.Categorical(weights.double().expand(100, 12))
+    log_density = torch.distributions.MixtureSameFamily(choice, components).log_prob(x_t)
+    (slope,) = torch.autograd.grad(log_density.sum(), x_t)
+    found = BestDenoiser(GaussianMixture(means, given, weights), schedule).epsilon(x_t, t)
+    torch.testing.assert_close(found, -(1 - a[:, :, 0]).sqrt() * slope, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("make", [linear, sigmoid])
+def test_what_it_samples_of_a_mixture_are_new_points_of_it(make):
+    """As far from real ones as these from each other; a multiple of the floor is at most a few when all is well."""
+    data = dataset("eight_gaussians")
+    x = sample(BestDenoiser(exact_mixture(data), make()), 3000, seed=0)
+    benchmark = Benchmark(data.held_out, size=3000)
+    energy, sharp = (benchmark.measure(name, x) for name in ("energy distance", "sharpness"))
+    assert energy.value < 2 * energy.floor_range[1]
+    assert sharp.multiple == pytest.approx(1, abs=0.05)
 
 
 # --- the loss and its floor

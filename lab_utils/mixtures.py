@@ -1,0 +1,279 @@
+"""Mixtures of Gaussians: densities that are known exactly, and kernel density estimates, which are mixtures too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torch.nn.functional import linear
+
+from lab_utils import SEED
+from lab_utils.points import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, Dataset, check_points
+
+BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
+FOLDS = 5
+BANDWIDTHS = tuple(np.geomspace(0.005, 1, 24).tolist())
+NEIGHBOURS = (1, 2, 3, 5, 10, 30)
+FACTORS = (0.4, 0.6, 1.0, 1.6, 2.5)
+
+
+class GaussianMixture:
+    """A mixture of K Gaussians in the plane, all of it in float64.
+
+    It can be blurred: added to independent Gaussian noise of a variance s along each axis, it is the mixture of the
+    same means and weights whose covariances are C + s I. So a component may have the variance 0: it is a point, which
+    has a density once it is blurred.
+
+    Isotropic components are weighed by matrix products; their logarithms carry rounding errors of some 1e-16 times
+    the squared distance to the mixture's mean, in units of the variance.
+
+    Args:
+        means: (K, 2) floats.
+        covariances: (K, 2, 2) floats; or variances along each axis, (K,) or one number for all components.
+        weights: (K,) floats, 0 or more, in any scale; equal unless given.
+
+    Raises:
+        ValueError: for no components, other shapes, values that are not finite, covariances that are not symmetric or
+            have a negative variance in some direction, weights that are negative or all 0.
+    """
+
+    def __init__(self, means: Tensor, covariances: Tensor | float, weights: Tensor | None = None) -> None:
+        check_points(means, "means")
+        count = len(means)
+        if not count:
+            raise ValueError("a mixture needs at least one component; got none")
+        covariances = torch.as_tensor(covariances, dtype=torch.float64)
+        if covariances.shape not in {(), (count,), (count, 2, 2)}:
+            shapes = f"(), ({count},) or ({count}, 2, 2), for one covariance or {count},"
+            raise ValueError(f"covariances must have the shape {shapes} not {tuple(covariances.shape)}")
+        weights = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        if weights.shape != (count,):
+            raise ValueError(f"weights must have the shape ({count},), one for each mean, not {tuple(weights.shape)}")
+        for name, values in (("means", means), ("covariances", covariances), ("weights", weights)):
+            if not values.isfinite().all():
+                raise ValueError(
+                    f"{name} must be finite; {int((~values.isfinite()).sum())} of {values.numel()} are not"
+                )
+        if weights.min() < 0 or not weights.sum() > 0:
+            raise ValueError(f"weights must be 0 or more, and not all 0; the smallest is {float(weights.min()):g}")
+        self.means = means.double()
+        self.weights = weights.double() / weights.double().sum()
+        if covariances.dim() == 3:
+            if not torch.allclose(covariances, covariances.mT):
+                raise ValueError("covariances must be symmetric")
+            # variances along each component's own axes; rounding may put one that is 0 just below
+            variances, self._axes = torch.linalg.eigh(covariances)
+            scale = variances.abs().amax(dim=1, keepdim=True)
+            variances = torch.where(variances.abs() < 1e-14 * scale, 0.0, variances)
+            self.covariances = covariances
+        else:
+            variances = covariances
+            self.covariances = covariances.reshape(-1, 1, 1) * torch.eye(2, dtype=torch.float64).expand(count, 2, 2)
+        if variances.min() < 0:
+            raise ValueError(f"covariances must have no negative variance; the smallest is {float(variances.min()):g}")
+        self._variances = variances  # () or (K,) where components are isotropic, (K, 2) otherwise
+        self._centre = self.weights @ self.means
+        self._offsets = self.means - self._centre
+        self._log_weights = self.weights.log()
+        squares = self._offsets.square().sum(dim=1, keepdim=True)
+        self._table = torch.cat([self._offsets, -squares / 2, torch.ones_like(squares)], dim=1).T.contiguous()
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether each component has the same variance in all directions, and was given so."""
+        return self._variances.dim() < 2
+
+    def log_prob(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
+        """The log density of the mixture, blurred or as it is.
+
+        Args:
+            x: (n, 2) floats.
+            blur: a variance that is added to every component along each axis, 0 or more: one number, or (n,) for
+                each point its own.
+
+        Returns:
+            (n,) float64, in nats.
+
+        Raises:
+            ValueError: for another shape or type, a negative blur, or a component that is left with no variance, which
+                has no density.
+        """
+        parts = [torch.logsumexp(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)]
+        return torch.cat([torch.zeros(0, dtype=torch.float64), *parts])
+
+    def score(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
+        """The gradient of the log density at `x`: (n, 2) float64. Arguments and errors as for `log_prob`."""
+        parts = [self._score(*block) for block in self._blocks(x, blur)]
+        return torch.cat([torch.zeros(0, 2, dtype=torch.float64), *parts])
+
+    def sample(self, n: int, seed: int = SEED) -> Tensor:
+        """Draw `n` independent points: (n, 2) float64. The same seed gives the same points.
+
+        Raises:
+            ValueError: if `n` is below 1.
+        """
+        if n < 1:
+            raise ValueError(f"n must be 1 or more, not {n}")
+        generator = torch.Generator().manual_seed(seed)
+        drawn = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        noise = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        if self.isotropic:
+            noise *= self._variances.sqrt().expand(len(self.means))[drawn].unsqueeze(1)
+        else:
+            noise = torch.einsum("nij,nj->ni", self._axes[drawn], self._variances.sqrt()[drawn] * noise)
+        return self.means[drawn] + noise
+
+    def _blocks(self, x: Tensor, blur: Tensor | float) -> Iterator[tuple[Tensor, Tensor]]:
+        """Blocks of the points, seen from the mixture's mean, (b, 2), and their blur as a column, (b, 1) or (1, 1)."""
+        check_points(x, "x")
+        blur = torch.as_tensor(blur, dtype=torch.float64)
+        if blur.shape not in {(), (len(x),)}:
+            raise ValueError(f"blur must have the shape () or ({len(x)},), not {tuple(blur.shape)}")
+        if not (blur >= 0).all():
+            raise ValueError(f"blur is a variance, 0 or more; got {float(blur.min()):g}")
+        if blur.numel() and not (self._variances.min() + blur.min()) > 0:
+            raise ValueError("a component of variance 0 is a point and has no density; give a blur greater than 0")
+        rows = max(4, BLOCK // len(self.means))
+        columns = blur.expand(len(x)).unsqueeze(1).split(rows) if blur.dim() else [blur.reshape(1, 1)] * len(x)
+        yield from zip((x.double() - self._centre).split(rows), columns, strict=False)
+
+    def _log_joint(self, x: Tensor, blur: Tensor) -> Tensor:
+        """(b, K): the logarithm of each component's weight times its density at each of a block's points."""
+        if self.isotropic:
+            variances = self._variances + blur  # a column, a row or a whole matrix: what it takes
+            squared = x.square().sum(dim=1, keepdim=True)
+            features = torch.cat([x, torch.ones_like(squared), -squared / 2], dim=1)
+            closeness = features @ self._table  # −|x − m|²/2 = x·m − |m|²/2 − |x|²/2
+            return torch.addcmul(self._log_weights - (2 * math.pi * variances).log(), closeness, 1 / variances)
+        joint = self._log_weights - math.log(2 * math.pi)
+        for variances, along in self._along_axes(x, blur):
+            joint = joint - (along.square() / variances + variances.log()) / 2
+        return joint
+
+    def _along_axes(self, x: Tensor, blur: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each of the components' two axes: the blurred variances, and how far the points are along it, (b, K)."""
+        for axis in range(2):
+            direction = self._axes[:, :, axis]
+            yield self._variances[:, axis] + blur, linear(x, direction, -(direction * self._offsets).sum(dim=1))
+
+    def _score(self, x: Tensor, blur: Tensor) -> Tensor:
+        """Σ w_i S_i⁻¹ (m_i − x) over the components, w the softmax of `_log_joint`, S the blurred covariances."""
+        weights = torch.softmax(self._log_joint(x, blur), dim=1)
+        if self._variances.dim() == 0:
+            return (linear(weights, self._table[:2]) - x) / (self._variances + blur)
+        if self.isotropic:
+            pull = weights / (self._variances + blur)
+            return linear(pull, self._table[:2]) - x * pull.sum(dim=1, keepdim=True)
+        pulls = [weights * along / variances for variances, along in self._along_axes(x, blur)]
+        score: Tensor = -(pulls[0] @ self._axes[:, :, 0] + pulls[1] @ self._axes[:, :, 1])
+        return score
+
+
+def exact_mixture(data: Dataset) -> GaussianMixture:
+    """The density that the points of "gaussian" or "eight_gaussians" were drawn from, in the data's normalised units.
+
+    Raises:
+        ValueError: for any other data.
+    """
+    shapes: dict[str, tuple[Tensor, Tensor | float]] = {
+        "gaussian": (GAUSSIAN_MEAN.unsqueeze(0), GAUSSIAN_COV.unsqueeze(0)),
+        "eight_gaussians": (EIGHT_CENTRES, EIGHT_STD**2),
+    }
+    if data.name not in shapes:
+        raise ValueError(f"of {data.name!r} no density is known that is a mixture; of {', '.join(shapes)} it is")
+    means, covariances = shapes[data.name]
+    return GaussianMixture((means - data.units.shift) / data.units.scale, covariances / data.units.scale**2)
+
+
+def fixed_kernels(
+    points: Tensor, *, bandwidths: Sequence[float] = BANDWIDTHS, folds: int = FOLDS, seed: int = SEED
+) -> GaussianMixture:
+    """A kernel density estimate: a Gaussian around every point, all with one bandwidth.
+
+    The bandwidth is the one of `bandwidths` with the highest mean log density of points that were left out, over a
+    cross-validation of so many `folds` (Duin 1976, with folds in the place of single points).
+
+    Args:
+        points: (n, 2) floats, normalised.
+        bandwidths: standard deviations to choose from. A single one is taken as it is.
+        folds: parts that are left out in turn.
+        seed: of the parts.
+
+    Raises:
+        ValueError: if there are fewer points than folds, fewer than 2 folds, no bandwidths, or one that is not greater
+            than 0.
+    """
+    _check_positive("bandwidths", bandwidths)
+    return _choose(points, [partial(GaussianMixture, covariances=h**2) for h in bandwidths], folds, seed)
+
+
+def adaptive_kernels(
+    points: Tensor,
+    *,
+    neighbours: Sequence[int] = NEIGHBOURS,
+    factors: Sequence[float] = FACTORS,
+    folds: int = FOLDS,
+    seed: int = SEED,
+) -> GaussianMixture:
+    """A kernel density estimate whose bandwidth is small where points are dense (Breiman, Meisel & Purcell 1977).
+
+    The bandwidth of each point is a factor times the distance to its k-th neighbour, k and the factor chosen by
+    cross-validation as in `fixed_kernels`. Where more than k points coincide that distance is 0; no distance counts as
+    less than the smallest hundredth of those above 0.
+
+    Args:
+        points: (n, 2) floats, normalised.
+        neighbours: values of k to choose from …
+        factors: … each with each of these factors. A single pair is taken as it is.
+        folds: parts that are left out in turn.
+        seed: of the parts.
+
+    Raises:
+        ValueError: as for `fixed_kernels`; also if some k is not below the number of points that the estimate is made
+            of, or all distances to the k-th neighbours are 0.
+    """
+    _check_positive("neighbours", neighbours)
+    _check_positive("factors", factors)
+    pairs = [(k, factor) for k in neighbours for factor in factors]
+    return _choose(points, [partial(_adapted, k=k, factor=factor) for k, factor in pairs], folds, seed)
+
+
+def _check_positive(name: str, values: Sequence[float]) -> None:
+    if not values or not all(value > 0 for value in values):
+        raise ValueError(f"{name} must be one or more numbers greater than 0, not {list(values)}")
+
+
+def _adapted(points: Tensor, k: int, factor: float) -> GaussianMixture:
+    if not k < len(points):
+        raise ValueError(f"of {len(points)} points none has a neighbour number {k}: take fewer, or give more points")
+    places: NDArray[np.float64] = points.double().numpy()
+    # every point's nearest neighbour is itself
+    distances = np.asarray(cKDTree(places).query(places, [k + 1])[0])[:, 0]
+    if not distances.any():
+        raise ValueError(f"every point coincides with {k} others, so their distances give no bandwidth")
+    distances = np.maximum(distances, np.quantile(distances[distances > 0], 0.01))
+    return GaussianMixture(points, torch.from_numpy((factor * distances) ** 2))
+
+
+def _choose(
+    points: Tensor, estimates: Sequence[Callable[[Tensor], GaussianMixture]], folds: int, seed: int
+) -> GaussianMixture:
+    """The estimate made of all points, by the way of making one that gives left-out points the highest log density."""
+    check_points(points)
+    if not 2 <= folds <= len(points):
+        raise ValueError(f"folds must be 2 or more, and no more than the points; got {folds}, for {len(points)} points")
+    if len(estimates) == 1:
+        return estimates[0](points)
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
+    parts = order.tensor_split(folds)
+    scores = torch.zeros(len(estimates), dtype=torch.float64)
+    for part in parts:
+        kept = points[torch.ones(len(points), dtype=torch.bool).index_fill(0, part, False)]
+        scores += torch.stack([estimate(kept).log_prob(points[part]).sum() for estimate in estimates])
+    return estimates[int(scores.argmax())](points)
