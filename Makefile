@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: report test lab bench clean
+.PHONY: report test lab study bench clean
 
 report: $(VENV)/.lab     # run every notebook for real and write report/index.html
 	$(BIN)/python -m lab_utils.report $(ARGS)
@@ -17,6 +17,9 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
+
+study: $(VENV)/.lab      # train and measure what data/study.csv lacks (hours, if all of it)
+	$(BIN)/python -m lab_utils.study $(ARGS)
 
 bench: $(VENV)/.lab      # how fast training and sampling are on this machine
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)

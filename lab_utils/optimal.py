@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from lab_utils import SEED
 from lab_utils.mixtures import GaussianMixture
 from lab_utils.points import check_points
-from lab_utils.schedules import Denoiser, Schedule, check_timesteps
+from lab_utils.schedules import Schedule, check_timesteps
 
 
 class BestDenoiser:
@@ -47,38 +45,3 @@ class BestDenoiser:
         signal, variance = self.schedule.alphas_cumprod[t].sqrt(), 1 / self.schedule.snr[t]
         score = self.mixture.score(x_t.double() / signal.unsqueeze(-1), variance)
         return (-variance.sqrt().unsqueeze(-1) * score).to(x_t)
-
-
-def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:
-    """The simple loss (Ho et al. 2020, eq. 14) of a denoiser on noised points, and the standard error of that number.
-
-    Timesteps are spread evenly over 0 … T−1. The same seed gives the same noised points whatever the denoiser, so two
-    of them differ by much less than the standard error says.
-
-    Args:
-        denoiser: a model, or the best denoiser.
-        points: (N, 2) float32, normalised.
-        draws: how many noised points to average over.
-        seed: of the draws.
-    """
-    check_points(points)
-    if not len(points) or draws < 2:
-        raise ValueError(f"a mean loss needs at least one point and two draws; got {len(points)} and {draws}")
-    schedule = denoiser.schedule
-    generator = torch.Generator().manual_seed(seed)
-    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)]
-    t = torch.arange(draws) * schedule.timesteps // draws
-    epsilon = torch.randn(draws, 2, generator=generator)
-    with torch.inference_mode():
-        errors = (denoiser.epsilon(schedule.q_sample(x_0, t, epsilon), t) - epsilon).double().square().mean(dim=1)
-    # neighbours share nearly the same t, so their differences show the chance alone, not the loss's change along t
-    variance = errors.diff().square().mean() / 2
-    return float(errors.mean()), float((variance / draws).sqrt())
-
-
-def loss_floor(points: Tensor, schedule: Schedule, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:
-    """The smallest mean loss that any network can have on these points: that of `BestDenoiser`, as `mean_loss`.
-
-    It is the floor of the loss that training shows. Only a network that knows every point by heart could reach it.
-    """
-    return mean_loss(BestDenoiser(points, schedule), points, draws=draws, seed=seed)

@@ -1,0 +1,101 @@
+"""The loss of a denoiser, along t and on average, and how much of it could ever go away.
+
+A loss is a mean over noised points. Whoever compares two denoisers holds both against the same noised points: draw
+them once (`noise`), let each denoiser answer (`answers`), and take the squared differences, of an answer and the noise
+(the loss) or of an answer and the best answer (the excess). Over many points, loss − floor and excess are the same
+number; but the excess is never negative and has far less scatter, so it can be drawn on a log axis.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lab_utils import SEED, WORKERS
+from lab_utils.points import check_points
+from lab_utils.schedules import Denoiser, Schedule
+
+BLOCK = 4096  # noised points that one thread hands to a denoiser at once
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Points of some data, noised.
+
+    Attributes:
+        x_t: (n, 2) float32 noised points.
+        t: (n,) int64 timesteps, rising, as many of each.
+        epsilon: (n, 2) float32, the noise that was added.
+    """
+
+    x_t: Tensor
+    t: Tensor
+    epsilon: Tensor
+
+
+def noise(points: Tensor, schedule: Schedule, *, draws: int = 50_000, seed: int = SEED) -> Noised:
+    """Draw some of `points`, (N, 2) and normalised, with timesteps spread evenly over 0 … T−1, and noise them.
+
+    Raises:
+        ValueError: if there are no points or less than two draws.
+    """
+    check_points(points)
+    if not len(points) or draws < 2:
+        raise ValueError(f"a loss needs at least one point and two draws; got {len(points)} and {draws}")
+    generator = torch.Generator().manual_seed(seed)
+    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)]
+    t = torch.arange(draws) * schedule.timesteps // draws
+    epsilon = torch.randn(draws, 2, generator=generator)
+    return Noised(schedule.q_sample(x_0, t, epsilon), t, epsilon)
+
+
+@torch.inference_mode()
+def answers(denoiser: Denoiser, noised: Noised) -> Tensor:
+    """(n, 2): the noise that `denoiser` sees in the noised points."""
+
+    @torch.inference_mode()
+    def answer(block: tuple[Tensor, Tensor]) -> Tensor:
+        return denoiser.epsilon(*block)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        blocks = zip(noised.x_t.split(BLOCK), noised.t.split(BLOCK), strict=True)
+        return torch.cat(list(pool.map(answer, blocks)))
+
+
+def squared(a: Tensor, b: Tensor) -> Tensor:
+    """(n,) float64: the mean over both coordinates of the squared differences of two (n, 2) tensors."""
+    return (a - b).double().square().mean(dim=1)
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """The mean of (n,) values that are in the order of t, and its standard error.
+
+    Neighbours have nearly the same t; so their differences show the chance alone, not the change along t.
+    """
+    variance = values.diff().square().mean() / 2
+    return float(values.mean()), float((variance / len(values)).sqrt())
+
+
+def along_t(values: Tensor, groups: int = 50) -> Tensor:
+    """(groups,): the means of (n,) values that are in the order of t, over `groups` equal stretches of 0 … T−1.
+
+    Raises:
+        ValueError: if the values can't be shared out equally.
+    """
+    if groups < 1 or len(values) % groups:
+        raise ValueError(f"{len(values)} values can't be shared out over {groups} equal stretches of t")
+    return values.reshape(groups, -1).mean(dim=1)
+
+
+def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: int = SEED) -> tuple[float, float]:
+    """The simple loss (Ho et al. 2020, eq. 14) of a denoiser on noised points, and the standard error of that number.
+
+    With the best denoiser of the same points this is the floor: the smallest mean loss that anything can have there.
+    The same seed gives the same noised points whatever the denoiser, so two of them differ by much less than the
+    standard error says. Arguments and errors as for `noise`.
+    """
+    noised = noise(points, denoiser.schedule, draws=draws, seed=seed)
+    return mean_and_error(squared(answers(denoiser, noised), noised.epsilon))
