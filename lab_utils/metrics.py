@@ -1,7 +1,7 @@
 """How far generated points are from real ones, measured against the floor that two real draws set.
 
 Two independent draws from the truth are not at distance 0. So a distance is reported as a multiple of its floor:
-its median between independent real draws of the same sizes.
+its median between independent real draws of the same sizes. The distances themselves are in `distances`.
 """
 
 from __future__ import annotations
@@ -14,77 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
-from lab_utils.points import check_points
+from lab_utils.distances import DISTANCES, check, copies, sharpness
 
-BLOCK = 256  # rows of a distance matrix in memory at once: few enough for the memory to be used again, not fetched anew
+FEW = 3  # pairs that a dear distance is taken of
+
+__all__ = ["Benchmark", "Measure", "sharpness"]
 
 
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     with ThreadPoolExecutor(WORKERS) as pool:
         return list(pool.map(function, items))
-
-
-def mean_distance(x: Tensor, y: Tensor) -> float:
-    """Mean Euclidean distance between all pairs of (n, 2) `x` and (m, 2) `y`, in bounded memory."""
-    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits where points are close
-    sums = [torch.cdist(block, y, compute_mode=exact).sum(dtype=torch.float64) for block in x.split(BLOCK)]
-    total = float(torch.stack(sums).sum())
-    return total / (len(x) * len(y))
-
-
-@dataclass(frozen=True)
-class Distance:
-    """A distance between two point sets: call it with (n, 2) generated and (m, 2) real points.
-
-    What it needs of one set alone it computes once: `prepare(points)`. `between` takes both sets, each with what was
-    prepared for it, so that many sets can be compared with many others at little cost.
-
-    Raises:
-        ValueError: when called with no points, points that aren't finite, or another shape or type.
-    """
-
-    meaning: str
-    prepare: Callable[[Tensor], Any]
-    between: Callable[[Tensor, Any, Tensor, Any], float]
-
-    def __call__(self, generated: Tensor, real: Tensor) -> float:
-        """The distance, in units of the points."""
-        _check(generated, "generated")
-        _check(real, "real")
-        return self.between(generated, self.prepare(generated), real, self.prepare(real))
-
-
-def _check(points: Tensor, name: str) -> None:
-    check_points(points, name)
-    if not len(points):
-        raise ValueError(f"{name} points: none given, at least one is needed")
-    if not torch.isfinite(points).all():
-        raise ValueError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")
-
-
-energy_distance = Distance(
-    """Energy distance 2 E|X−Y| − E|X−X'| − E|Y−Y'| (Székely & Rizzo 2013, eq. 6.1): 0 or more.
-
-    It sees where the mass is, and little of its fine detail.
-    """,
-    prepare=lambda points: mean_distance(points, points),
-    between=lambda x, spread_x, y, spread_y: 2 * mean_distance(x, y) - spread_x - spread_y,
-)
-
-sharpness = Distance(
-    """Median distance from a generated point to the nearest real one: small where contours are drawn sharply.
-
-    It sees the detail, and nothing of the mass: points heaped in one real town would look perfect to it.
-    """,
-    prepare=lambda points: cKDTree(points.numpy()),
-    between=lambda x, _, __, tree: float(np.median(tree.query(x.numpy())[0])),
-)
-
-DISTANCES: dict[str, Distance] = {"energy distance": energy_distance, "sharpness": sharpness}
 
 
 @dataclass(frozen=True)
@@ -93,10 +35,13 @@ class Measure:
 
     Attributes:
         value: median distance between the generated points and the real draws.
-        floor: median distance between two real draws of the same sizes.
-        floor_range: the interval that holds 95 % of the floor's draws.
-        multiple: value / floor.
+        floor: median distance between two real draws of the same sizes. (Of its magnitude: the MMD's estimates lie
+            around 0, above it and below, and their median says nothing of how far from 0 they are.)
+        floor_range: the interval that holds 95 % of the distances between two real draws.
+        multiple: value / floor; infinite, or NaN, where the floor is 0.
         interval: 2.5 % and 97.5 % points of the multiple over generated sets and real draws.
+        p_value: for a test, how likely a value as high is if the generated points are from the truth.
+        higher_is_better: whether the "floor" is what real draws score, and a multiple below 1 is worse than real.
     """
 
     value: float
@@ -104,9 +49,13 @@ class Measure:
     floor_range: tuple[float, float]
     multiple: float
     interval: tuple[float, float]
+    p_value: float | None = None
+    higher_is_better: bool = False
 
     def __str__(self) -> str:
-        return f"{self.multiple:.2f} × floor [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
+        unit = "real" if self.higher_is_better else "floor"
+        chance = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        return f"{self.multiple:.2f} × {unit} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]{chance}"
 
 
 class Benchmark:
@@ -114,17 +63,24 @@ class Benchmark:
 
     Args:
         held_out: (N, 2) real points that no model has seen.
+        train: (M, 2) real points that the model has seen; with them, "copies" is known too.
         size: points in each set; the generated sets must have as many.
-        draws: number of pairs; each is a fresh split of the held-out points.
+        draws: number of pairs; each is a fresh split of the held-out points. A dear distance uses the first few.
         seed: of the splits.
+
+    Attributes:
+        pairs: the pairs, each a (size, 2) reference and a (size, 2) rival that stands for a perfect model.
+        known: the distances by their names.
 
     Raises:
         ValueError: if two disjoint sets of that size can't be drawn from the held-out points, or `size` or `draws` is
             below 1.
     """
 
-    def __init__(self, held_out: Tensor, *, size: int = 5000, draws: int = 10, seed: int = SEED) -> None:
-        _check(held_out, "held_out")
+    def __init__(
+        self, held_out: Tensor, train: Tensor | None = None, *, size: int = 5000, draws: int = 10, seed: int = SEED
+    ) -> None:
+        check(held_out, "held_out")
         if size < 1 or draws < 1:
             raise ValueError(f"size and draws must be 1 or more; got {size} and {draws}")
         if 2 * size > len(held_out):
@@ -136,24 +92,33 @@ class Benchmark:
         generator = torch.Generator().manual_seed(seed)
         orders = [torch.randperm(len(held_out), generator=generator)[: 2 * size] for _ in range(draws)]
         self.pairs = [(held_out[order[:size]], held_out[order[size:]]) for order in orders]
-        self._known: dict[str, tuple[list[Any], list[float]]] = {}
+        self.known = DISTANCES | ({} if train is None else {"copies": copies(train)})
+        self._prepared: dict[str, tuple[list[Any], list[float]]] = {}
 
-    def _know(self, name: str) -> tuple[list[Any], list[float]]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The distances that can be taken between sets of this size."""
+        return tuple(name for name, distance in self.known.items() if distance.fits(self.size))
+
+    def _prepare(self, name: str) -> tuple[list[Any], list[float]]:
         """What the distance `name` prepares for each reference, and its floors; worked out at the first call."""
-        if name not in DISTANCES:
-            raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(DISTANCES)}")
-        if name not in self._known:
-            distance = DISTANCES[name]
-            references = _parallel(distance.prepare, [reference for reference, _ in self.pairs])
-            rivals = _parallel(distance.prepare, [rival for _, rival in self.pairs])
-            pairs = zip(self.pairs, references, rivals, strict=True)
-            floors = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), pairs)
-            self._known[name] = references, floors
-        return self._known[name]
+        if name not in self.known:
+            hint = "; copies need the training points, as Benchmark(held_out, train)" if name == "copies" else ""
+            raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(self.known)}{hint}")
+        if name not in self._prepared:
+            distance = self.known[name]
+            pairs = self.pairs[: FEW if distance.dear else None]
+            distance.check(pairs[0][0], f"{name}: held-out")  # all have one size
+            references = _parallel(distance.prepare, [reference for reference, _ in pairs])
+            rivals = _parallel(distance.prepare, [rival for _, rival in pairs])
+            both = zip(pairs, references, rivals, strict=True)
+            floors = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), both)
+            self._prepared[name] = references, floors
+        return self._prepared[name]
 
     def floors(self, name: str) -> list[float]:
-        """The distance `name` between the two sets of each pair."""
-        return self._know(name)[1]
+        """The distance `name` between the two sets of each pair that it uses."""
+        return self._prepare(name)[1]
 
     def measure(self, name: str, *generated: Tensor) -> Measure:
         """Measure one or more (size, 2) sets of generated points by the distance `name`, against its floor.
@@ -167,19 +132,27 @@ class Benchmark:
         for points in generated:
             if len(points) != self.size:
                 raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
-            _check(points, "generated")
-        prepared, floors = self._know(name)
-        distance = DISTANCES[name]
+            check(points, "generated")
+        prepared, floors = self._prepare(name)
+        distance = self.known[name]
         rows = zip(generated, _parallel(distance.prepare, generated), strict=True)
-        columns = zip((reference for reference, _ in self.pairs), prepared, strict=True)
+        columns = zip((reference for reference, _ in self.pairs), prepared, strict=False)  # a dear distance has fewer
         values = _parallel(lambda pair: distance.between(*pair[0], *pair[1]), product(rows, columns))
-        floor = float(np.median(floors))
+        floor = np.median(np.abs(floors))
         low, high = np.percentile(floors, [2.5, 97.5])
         bottom, middle, top = np.percentile(values, [2.5, 50, 97.5])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            multiples = np.array([bottom, middle, top]) / floor
         return Measure(
             value=float(middle),
-            floor=floor,
+            floor=float(floor),
             floor_range=(float(low), float(high)),
-            multiple=float(middle) / floor,
-            interval=(float(bottom) / floor, float(top) / floor),
+            multiple=float(multiples[1]),
+            interval=(float(multiples[0]), float(multiples[2])),
+            p_value=None if distance.p_value is None else distance.p_value(float(middle), self.size),
+            higher_is_better=distance.higher_is_better,
         )
+
+    def measure_all(self, *generated: Tensor, names: Iterable[str] | None = None) -> dict[str, Measure]:
+        """Measure the sets by every distance in `names`, or by all of the benchmark's; errors as in `measure`."""
+        return {name: self.measure(name, *generated) for name in (self.names if names is None else names)}
