@@ -1,0 +1,183 @@
+"""The study: what does the recipe change, over seeds and on two data sets?
+
+`python -m lab_utils.study` (or `make study`) trains every configuration that data/study.csv lacks and adds its
+measures there. A sweep changes a few settings of the original's recipe and keeps all others; the same run may stand in
+several sweeps, and is made once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab_utils import WORKERS
+from lab_utils.engine import RunsFailedError, TableError, run_table
+from lab_utils.files import DATA
+from lab_utils.losses import Noised, along_t, answers, noise, squared
+from lab_utils.metrics import Benchmark
+from lab_utils.model import DiffusionGenerator
+from lab_utils.optimal import BestDenoiser
+from lab_utils.points import Dataset, dataset
+from lab_utils.runs import fit
+from lab_utils.sampling import sample
+from lab_utils.schedules import KINDS
+from lab_utils.training import Recipe
+
+Configuration = dict[str, Any]
+
+TABLE = DATA / "study.csv"
+DATASETS = ("cities", "spiral")
+SEEDS = 5
+PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
+
+# The original's recipe, and what the sweeps may change.
+BASE: Configuration = {
+    "train": 5000,
+    "schedule": "sigmoid",
+    "width": 64,
+    "depth": 3,
+    "input_frequencies": 16,
+    "max_frequency": 32.0,
+    "epochs": 2000,
+    "batch_size": 500,
+    "decay": False,
+    "timesteps": "uniform",
+    "weights": "uniform",
+    "noises": 1,
+    "fixed_noises": 0,
+}
+FINE: Configuration = {"input_frequencies": 32, "max_frequency": 256.0}
+DETAIL: Configuration = {"timesteps": "log-SNR above -4"}
+BETTER: Configuration = {**FINE, **DETAIL, "width": 96, "batch_size": 250, "decay": True}
+
+# all but W2, which takes too long
+QUICK = ("energy distance", "sliced W1", "MMD", "sharpness", "precision", "coverage", "copies", "classifier")
+
+SWEEPS: dict[str, list[Configuration]] = {
+    "schedule": [{}, {"schedule": "linear"}],
+    "timesteps": [{}, {"timesteps": "log-SNR"}, {"weights": "log-SNR"}, DETAIL],
+    # more noises at as many steps of the optimiser; the checkpoints compare them at as many epochs too
+    "noises": [
+        {},
+        {"noises": 4, "epochs": 500},
+        {"noises": 16, "epochs": 125},
+        {"fixed_noises": 1},
+        {"fixed_noises": 16},
+    ],
+    "recipe": [{}, FINE, DETAIL, {**FINE, **DETAIL}, {"decay": True}, {**DETAIL, "decay": True}, BETTER],
+    "width": [{"width": 16}, {"width": 32}, {}, {"width": 128}, {"width": 256}],
+    "depth": [{"depth": 1}, {"depth": 2}, {}, {"depth": 6}],
+    # as many steps of the optimiser, whatever the number of points
+    "points": [{"train": n, "epochs": 2000 * 5000 // n} for n in (500, 2000, 5000, 20_000)],
+}
+
+
+def grid(
+    sweeps: Sequence[str] = (*SWEEPS,), data: Sequence[str] = DATASETS, seeds: int = SEEDS
+) -> Iterator[Configuration]:
+    """The configurations of some sweeps, each once: all of them with one seed before the next seed begins."""
+    changes = {tuple(sorted((BASE | change).items())): BASE | change for sweep in sweeps for change in SWEEPS[sweep]}
+    for seed in range(seeds):
+        for name in data:
+            for configuration in changes.values():
+                yield {"data": name, **configuration, "seed": seed}
+
+
+@lru_cache(maxsize=4)
+def _data(name: str, train: int) -> tuple[Dataset, Benchmark, dict[str, float]]:
+    """The data, real draws to hold samples against, and the floors: from many more draws, for they are found once."""
+    data = dataset(name, train=train)
+    many = Benchmark(data.held_out, data.train, draws=20)
+    floors = {name: median(map(abs, many.floors(name))) for name in QUICK}
+    return data, Benchmark(data.held_out, data.train, draws=4), floors
+
+
+@lru_cache(maxsize=4)
+def _truth(name: str, train: int, kind: str) -> tuple[Noised, Tensor]:
+    """Noised points of the whole population, training points and held-out ones, and the best answers to them."""
+    data, *_ = _data(name, train)
+    population, schedule = torch.cat([data.train, data.held_out]), KINDS[kind]()
+    noised = noise(population, schedule, draws=20_000)
+    return noised, answers(BestDenoiser(population, schedule), noised)
+
+
+def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset, Recipe]:
+    """The network, the data and the recipe that a configuration describes."""
+    c = dict(configuration)
+    data, *_ = _data(c.pop("data"), c.pop("train"))
+    schedule = KINDS[c.pop("schedule")]()
+    sizes = {name: c.pop(name) for name in ("width", "depth", "input_frequencies", "max_frequency")}
+    network = DiffusionGenerator(schedule=schedule, seed=c["seed"], **sizes)
+    checkpoints = tuple(sorted({c["epochs"] // part for part in PARTS}))
+    return network, data, Recipe(**c, checkpoints=checkpoints)
+
+
+def measure_model(model: DiffusionGenerator, configuration: Mapping[str, Any]) -> dict[str, float]:
+    """The measures of one trained model: its loss, where along t it could be less, and its samples' distances.
+
+    Distances are multiples of their floors.
+    """
+    name, train, kind = (configuration[key] for key in ("data", "train", "schedule"))
+    _, benchmark, floors = _data(name, train)
+    noised, best = _truth(name, train, kind)
+    given = answers(model, noised)
+    excess = squared(given, best)
+    points = sample(model, benchmark.size, seed=configuration["seed"])
+    return {
+        "loss": float(squared(given, noised.epsilon).mean()),
+        "floor": float(squared(best, noised.epsilon).mean()),
+        "excess": float(excess.mean()),
+        **{f"excess {100 * i}-{100 * i + 99}": float(value) for i, value in enumerate(along_t(excess, 10))},
+        **{name: benchmark.measure(name, points).value / floor for name, floor in floors.items()},
+    }
+
+
+def run(configuration: Configuration) -> list[dict[str, Any]]:
+    """Train by one configuration, or find it done in the cache, and measure it at each of its checkpoints."""
+    network, data, recipe = build(configuration)
+    done = fit(network, data, recipe, progress=False)
+    steps = -(-len(data.train) * recipe.noises // recipe.batch_size)
+    return [
+        {
+            "epoch": epoch,
+            "steps": epoch * steps,
+            "training loss": float(done.losses[max(0, epoch - 50) : epoch].mean()),
+            **{name: f"{value:.5g}" for name, value in measure_model(done.model(epoch), configuration).items()},
+        }
+        for epoch in recipe.checkpoints
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study; 0 if every run is in the table now."""
+    parser = argparse.ArgumentParser(prog="python -m lab_utils.study", description="Train and measure what is missing.")
+    parser.add_argument(
+        "--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work"
+    )
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes on this machine (default: %(default)s)")
+    parser.add_argument("--sweeps", nargs="+", choices=[*SWEEPS], default=[*SWEEPS], help="all unless given")
+    parser.add_argument("--data", nargs="+", default=[*DATASETS], help="(default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=TABLE, help="the CSV file (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    configurations = grid(options.sweeps, options.data, options.seeds)
+    try:
+        run_table(run, configurations, options.out, scheduler=options.scheduler, workers=options.workers)
+    except (TableError, RunsFailedError, ConnectionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
