@@ -40,6 +40,7 @@ STYLE: Any = {
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
 }
+RISING = ("#9ECAE1", "#4292C6", "#08519C", "#08204A")  # from pale to dark: one thing at four later and later times
 WIDTH = 8.0  # inches, of every figure
 DPI = 130
 
@@ -185,7 +186,11 @@ def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, wind
 
 @mpl.rc_context(STYLE)
 def multiples(
-    epochs: Sequence[int], measures: Mapping[str, Mapping[str, Sequence[Measure]]], best: Mapping[str, Measure]
+    epochs: Sequence[int],
+    measures: Mapping[str, Mapping[str, Sequence[Measure]]],
+    best: Mapping[str, Measure],
+    *,
+    columns: int = 3,
 ) -> Figure:
     """Each distance as a multiple of its floor, against the number of epochs; the floor's own spread is a band.
 
@@ -193,9 +198,11 @@ def multiples(
         epochs: of the checkpoints.
         measures: distance → schedule → one measure for each checkpoint.
         best: distance → what the training points themselves measure.
+        columns: panels in a row.
     """
-    figure, all_axes = _figure(1, len(measures), 3.7)
-    for axes, (distance, by_schedule) in zip(all_axes, measures.items(), strict=True):
+    rows = -(-len(measures) // columns)
+    figure, all_axes = _figure(rows, columns, 0.6 + 2.3 * rows, sharex=True)
+    for axes, (distance, by_schedule) in zip(all_axes, measures.items(), strict=False):
         low, high = np.asarray(best[distance].floor_range) / best[distance].floor
         axes.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, label="real against real, 95 %")
         axes.axhline(best[distance].multiple, color=GREY, linestyle=":", linewidth=1.4, label="the training points")
@@ -204,11 +211,15 @@ def multiples(
             bounds = np.array([value.interval for value in values]).T
             where = np.asarray(epochs) * offset  # side by side, so that the bars don't hide each other
             axes.errorbar(where, middle, yerr=np.abs(bounds - middle), label=name, capsize=3, **LINES[name])
-        axes.set(
-            xscale="log", xlabel="epochs of training", ylabel="multiple of the floor", title=distance, ylim=(0, None)
-        )
+        better = " (more is better)" if best[distance].higher_is_better else ""
+        axes.set(xscale="log", title=distance + better)
+        axes.set_ylim(bottom=None if best[distance].higher_is_better else min(0, axes.get_ylim()[0]))
         axes.set_xticks(epochs, [str(epoch) for epoch in epochs])
         axes.minorticks_off()
+    for axes in all_axes[len(measures) :]:
+        axes.set_visible(False)
+    figure.supxlabel("epochs of training", fontsize=10)
+    figure.supylabel("multiple of what real points read", fontsize=10)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -263,3 +274,111 @@ def reverse_animation(
         return dots
 
     return FuncAnimation(figure, draw, frames=steps, interval=120, blit=False)
+
+
+@mpl.rc_context(STYLE)
+def losses_along_t(floors: Mapping[str, ArrayLike], losses: Mapping[str, ArrayLike]) -> Figure:
+    """The smallest possible loss and a network's, against t, one panel for each schedule.
+
+    Args:
+        floors: schedule → floor in equal stretches of 0 … T−1.
+        losses: schedule → the network's loss in the same stretches.
+    """
+    figure, all_axes = _figure(1, len(floors), 3.2, sharey=True)
+    for axes, (name, floor) in zip(all_axes, floors.items(), strict=True):
+        t = _centres(floor)
+        axes.fill_between(
+            t, 0, np.asarray(floor), color=PALE, alpha=0.6, linewidth=0, label="floor: nothing gets below"
+        )
+        axes.plot(t, np.asarray(losses[name]), label="the network's loss", color=_line(name)["color"], linewidth=1.4)
+        axes.set(title=name, xlabel="timestep t", ylim=(0, 1.05))
+        axes.legend(loc="upper right")
+    all_axes[0].set_ylabel("loss")
+    return figure
+
+
+def _centres(values: ArrayLike, timesteps: int = 1000) -> np.ndarray[Any, Any]:
+    """The middle of each of the equal stretches of 0 … T−1 to which the values belong."""
+    count = len(np.asarray(values))
+    return (np.arange(count) + 0.5) * timesteps / count
+
+
+@mpl.rc_context(STYLE)
+def excess(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], along_t: Mapping[str, Mapping[int, ArrayLike]]) -> Figure:
+    """What of the loss could go away, on logarithmic axes: against the epoch, and against t at some epochs.
+
+    Args:
+        curves: schedule → epochs and the mean excess there.
+        along_t: schedule → epoch → the excess in equal stretches of 0 … T−1.
+    """
+    figure, (left, *others) = _figure(1, 1 + len(along_t), 3.4)
+    for name, (epochs, values) in curves.items():
+        left.plot(np.asarray(epochs), np.asarray(values), label=name, **LINES[name])
+    left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="excess = loss − floor", title="mean over t")
+    left.legend()
+    for axes, (name, by_epoch) in zip(others, along_t.items(), strict=True):
+        for color, (epoch, values) in zip(RISING, by_epoch.items(), strict=False):
+            axes.plot(_centres(values), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5)
+        axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-5, 1))
+    others[0].legend(loc="lower left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str, *, log: bool = False) -> Figure:
+    """Recipes one below the other, each seed a dot and their mean a bar; a line at 1, where real points are.
+
+    Args:
+        panels: title → recipe → one value for each seed; the same recipes in each panel, the first at the top.
+        xlabel: what the values are, the same for all panels.
+        log: whether the axis is logarithmic.
+    """
+    recipes = list(next(iter(panels.values())))
+    figure, all_axes = _figure(1, len(panels), 0.9 + 0.3 * len(recipes), sharex=True, sharey=True)
+    for axes, (title, by_recipe) in zip(all_axes, panels.items(), strict=True):
+        for place, recipe in enumerate(recipes):
+            values = np.asarray(by_recipe[recipe])
+            axes.plot(values, np.full(len(values), place), "o", color=BLUE, markersize=4, alpha=0.6, markeredgewidth=0)
+            axes.plot(values.mean(), place, "|", color=ORANGE, markersize=15, markeredgewidth=2.5)
+        axes.axvline(1, color=GREY, linewidth=1.2, linestyle=":")
+        axes.set(title=title, xlabel=xlabel)
+        axes.grid(visible=False, axis="y")
+    all_axes[0].set_yticks(range(len(recipes)), recipes)
+    all_axes[0].invert_yaxis()
+    if log:
+        all_axes[0].set_xscale("log")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def differences(
+    panels: Mapping[str, ArrayLike], extent: Extent, *, labels: tuple[str, str] = ("x", "y"), most: float = 6.0
+) -> Figure:
+    """Maps of a difference in standard deviations: too many points in one colour, too few in the other.
+
+    Args:
+        panels: title → (rows, columns) differences, NaN where nothing can be said; the first row is the lowest.
+        extent: left, right, bottom, top of the map that the cells fill.
+        labels: of the axes.
+        most: where the colours end.
+    """
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure, all_axes = _figure(
+        len(panels), 1, 0.35 + len(panels) * (0.3 + WIDTH * 0.88 * shape), sharex=True, sharey=True
+    )
+    for axes, (title, sigmas) in zip(all_axes, panels.items(), strict=True):
+        image = axes.imshow(
+            np.asarray(sigmas),
+            origin="lower",
+            extent=extent,
+            cmap="RdBu_r",
+            vmin=-most,
+            vmax=most,
+            interpolation="nearest",
+        )
+        axes.set(title=title, ylabel=labels[1])
+        axes.grid(visible=False)
+        axes.set_facecolor("#EEEEEE")
+    all_axes[-1].set_xlabel(labels[0])
+    figure.colorbar(image, ax=all_axes, label="standard deviations: generated − real", shrink=0.8, extend="both")
+    return figure

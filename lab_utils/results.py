@@ -1,0 +1,100 @@
+"""What the study's table says: pick runs by what they changed, and compare them seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from lab_utils.study import BASE
+
+NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    @classmethod
+    def of(cls, values: pd.Series[float]) -> Interval:
+        """Student's interval; infinite when there is one seed only."""
+        n, mean = len(values), float(values.mean())
+        half = float(stats.t.ppf(0.975, n - 1) * values.std() / math.sqrt(n)) if n > 1 else math.inf
+        return cls(mean, mean - half, mean + half, n)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a ratio's interval lies on one side of 1."""
+        return not self.low <= 1 <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The study's table, as `engine.read_table` gives it."""
+
+    table: pd.DataFrame
+
+    def rows(self, change: Mapping[str, Any] = NOTHING, data: str = "cities") -> pd.DataFrame:
+        """The rows of the original's recipe with some settings changed: every seed, every checkpoint.
+
+        Raises:
+            ValueError: if there are none, with what was asked for.
+        """
+        wanted = BASE | dict(change) | {"data": data}
+        found = self.table[(self.table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        if found.empty:
+            raise ValueError(
+                f"the study has no runs on {data} with {dict(change) or 'the original recipe'}; see make study"
+            )
+        return found
+
+    def values(
+        self, measure: str, change: Mapping[str, Any] = NOTHING, *, data: str = "cities", epoch: int | None = None
+    ) -> pd.Series[float]:
+        """One measure, seed → value, after `epoch` epochs, or at the end.
+
+        Raises:
+            ValueError: if there are no such runs, or they weren't measured at that epoch.
+        """
+        rows = self.rows(change, data)
+        kept = sorted(rows["epoch"].unique().tolist())
+        if epoch is not None and epoch not in kept:
+            raise ValueError(f"these runs were measured after {kept} epochs, not after {epoch}")
+        return rows[rows["epoch"] == (kept[-1] if epoch is None else epoch)].set_index("seed")[measure].astype(float)
+
+    def mean(
+        self, measure: str, change: Mapping[str, Any] = NOTHING, *, data: str = "cities", epoch: int | None = None
+    ) -> Interval:
+        """The mean of one measure over seeds. Arguments and errors as for `values`."""
+        return Interval.of(self.values(measure, change, data=data, epoch=epoch))
+
+    def ratio(
+        self,
+        measure: str,
+        change: Mapping[str, Any],
+        to: Mapping[str, Any] = NOTHING,
+        *,
+        data: str = "cities",
+        epoch: int | None = None,
+        to_epoch: int | None = None,
+    ) -> Interval:
+        """How many times the measure of `to` that of `change` is: the geometric mean of the ratios, seed by seed.
+
+        Arguments and errors as for `values`; `to_epoch` is that of `to`, the same as `epoch` unless given.
+        """
+        above = self.values(measure, change, data=data, epoch=epoch)
+        below = self.values(measure, to, data=data, epoch=epoch if to_epoch is None else to_epoch)
+        found = Interval.of((above / below).dropna().map(math.log))  # seeds that only one of them has drop out
+        return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.seeds)
