@@ -26,11 +26,13 @@ from lab_utils.files import PROJECT
 FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
     {"points", "schedules"},
-    {"model", "mixtures", "distances"},
+    {"model", "mixtures", "distances", "counts"},
     {"optimal", "metrics", "training", "sampling", "examine"},
     {"runs", "losses", "likelihood"},
     {"figures", "display", "engine"},
     {"widgets", "pages", "study"},
+    {"results"},
+    {"claims"},
     {"report"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS, -1) for module in modules}
