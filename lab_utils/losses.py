@@ -8,13 +8,16 @@ number; but the excess is never negative and has far less scatter, so it can be 
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from lab_utils import SEED, WORKERS
+from lab_utils.model import DiffusionGenerator
 from lab_utils.points import check_points
 from lab_utils.schedules import Denoiser, Schedule
 
@@ -99,3 +102,29 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: 
     """
     noised = noise(points, denoiser.schedule, draws=draws, seed=seed)
     return mean_and_error(squared(answers(denoiser, noised), noised.epsilon))
+
+
+def gradient_noise(model: DiffusionGenerator, noised: Noised, *, batch: int = 500, seed: int = SEED) -> float:
+    """How many times greater the chance part of a training step is than its aim: tr Σ / |G|² for batches of that size.
+
+    G is the gradient of the mean loss by all weights and Σ the covariance of a batch's gradient about it (McCandlish et
+    al. 2018, eq. 2.9, whose noise scale is this number times the batch size). Above 1, a step is more chance than aim.
+
+    Raises:
+        ValueError: if the noised points make less than two whole batches.
+    """
+    order = torch.randperm(len(noised.t), generator=torch.Generator().manual_seed(seed))
+    batches = [part for part in order.split(batch) if len(part) == batch]
+    if len(batches) < 2:
+        raise ValueError(f"{len(order)} noised points don't make two batches of {batch}")
+    weights = [weight.detach().requires_grad_() for weight in model.parameters()]
+    names = [name for name, _ in model.named_parameters()]
+    gradients = []
+    for part in batches:
+        given = functional_call(model, dict(zip(names, weights, strict=True)), (noised.x_t[part], noised.t[part]))
+        loss = (given - noised.epsilon[part]).square().mean()
+        gradients.append(torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)]).double())
+    each = torch.stack(gradients)
+    noise_part = float(each.var(dim=0).sum())
+    aim = float(each.mean(dim=0).square().sum()) - noise_part / len(batches)  # without the mean's own chance part
+    return noise_part / aim if aim > 0 else math.inf

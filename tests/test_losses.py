@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lab_utils import losses
-from lab_utils.losses import along_t, answers, mean_and_error, mean_loss, noise, squared
+from lab_utils.losses import Noised, along_t, answers, gradient_noise, mean_and_error, mean_loss, noise, squared
 from lab_utils.model import DiffusionGenerator
 from lab_utils.optimal import BestDenoiser
 from lab_utils.schedules import linear, sigmoid
@@ -180,3 +180,35 @@ def test_answers_do_not_depend_on_blocks_or_threads(schedule, monkeypatch):
     assert noised.t.tolist() == sorted(noised.t.tolist())
     assert whole.shape == (1000, 2)
     assert not whole.requires_grad
+
+
+# --- the gradient's noise
+
+
+class Constant(torch.nn.Module):
+    """It answers its two weights, whatever the point."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, x_t, t):
+        return self.weight.expand(len(x_t), 2)
+
+
+@pytest.mark.parametrize("batch", [100, 400])
+def test_the_gradients_noise_is_its_closed_form(batch):
+    """The gradient of a batch is w − mean(ε): so Σ = I σ²/batch, and G = −the mean of ε."""
+    generator = torch.Generator().manual_seed(1)
+    epsilon = torch.tensor([0.5, 0.0]) + torch.randn(40_000, 2, generator=generator)
+    noised = Noised(torch.zeros(40_000, 2), torch.zeros(40_000, dtype=torch.int64), epsilon)
+    found = gradient_noise(Constant(), noised, batch=batch)
+    assert found == pytest.approx(2 / batch / 0.25, rel=0.35)
+
+
+def test_a_gradient_without_an_aim_is_all_noise():
+    epsilon = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(2, 1)
+    noised = Noised(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64), epsilon)
+    assert gradient_noise(Constant(), noised, batch=1) == math.inf
+    with pytest.raises(ValueError, match="4 noised points don't make two batches of 3"):
+        gradient_noise(Constant(), noised, batch=3)
