@@ -1,137 +1,24 @@
-"""Distances are what their formulas say, and a real draw measures about one floor."""
+"""A real draw measures about one floor, and what is worse than real measures more."""
 
 import math
-from itertools import pairwise
+import pickle
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
-from scipy.stats import energy_distance as scipy_energy_distance
-from scipy.stats import rice
-from sklearn.neighbors import NearestNeighbors
+from scipy.stats import binom
 
-from lab_utils import metrics
-from lab_utils.metrics import DISTANCES, Benchmark, Measure, energy_distance, mean_distance, sharpness
+from lab_utils import distances, metrics
+from lab_utils.distances import DISTANCES, copies
+from lab_utils.metrics import Benchmark, Measure
 
 
 def normal(n, seed=0, dtype=torch.float32):
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def energy(x, y):
-    """The energy distance from three whole matrices of distances."""
-    return 2 * cdist(x, y).mean() - cdist(x, x).mean() - cdist(y, y).mean()
-
-
-SIZES = [(1, 1), (1, 7), (256, 257), (600, 300)]  # around and beyond the size of a block
-
-
-# --- the distances
-
-
-@pytest.mark.parametrize(("n", "m"), SIZES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_mean_distance_is_the_mean_of_scipys_matrix(n, m, dtype):
-    x, y = normal(n, 1, dtype), normal(m, 2, dtype)
-    exact = cdist(x.double(), y.double()).mean()
-    assert mean_distance(x, y) == pytest.approx(exact, rel=1e-12 if dtype == torch.float64 else 1e-6)
-
-
-@pytest.mark.parametrize(("n", "m"), SIZES)
-def test_the_energy_distance_is_its_formula(n, m):
-    x, y = normal(n, 1), 0.5 + 1.3 * normal(m, 2)
-    assert energy_distance(x, y) == pytest.approx(energy(x.double(), y.double()), abs=3e-6)
-
-
-def test_on_a_line_the_energy_distance_is_scipys():
-    """In one dimension SciPy gives the root of it, from the distribution functions: 2 ∫ (F − G)²."""
-    x, y = normal(300, 1, torch.float64), 0.3 + normal(200, 2, torch.float64)
-    x[:, 1], y[:, 1] = 4.0, 4.0
-    assert energy_distance(x, y) == pytest.approx(scipy_energy_distance(x[:, 0], y[:, 0]) ** 2, rel=1e-9)
-
-
-def test_two_single_points_are_at_twice_their_distance():
-    assert energy_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])) == 10
-    assert sharpness(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])) == 5
-
-
-def test_the_energy_distance_of_two_gaussians_is_its_closed_form():
-    """For N(0, I) and N((s, 0), I), X − Y is N((s, 0), 2 I) and its length has Rice's distribution."""
-    n, s = 4000, 1.5
-    x, y = normal(n, 1), normal(n, 2) + torch.tensor([s, 0.0])
-    root = math.sqrt(2)
-    exact = 2 * rice(s / root, scale=root).mean() - 2 * rice(0, scale=root).mean()
-    # a point's share in each mean varies by less than 1, so the distance of n and n points by less than 2/√n
-    assert abs(energy_distance(x, y) - exact) < 5 * 2 / math.sqrt(n)
-    assert exact > 0.5
-
-
-@pytest.mark.parametrize("name", DISTANCES)
-def test_a_set_is_at_distance_0_from_itself_and_from_itself_in_another_order(name):
-    x = normal(700)
-    assert DISTANCES[name](x, x) == 0
-    order = torch.randperm(700, generator=torch.Generator().manual_seed(1))
-    assert DISTANCES[name](x, x[order]) == pytest.approx(0, abs=1e-6)
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.integers(0, 2**31),
-    st.integers(2, 60),
-    st.floats(0, 2 * math.pi),
-    st.lists(st.floats(0, 5), min_size=2, max_size=4, unique_by=lambda size: round(size, 2)),
-)
-def test_the_energy_distance_is_symmetric_not_negative_and_grows_with_a_shift(seed, n, angle, sizes):
-    """A set against its own copy, shifted: the further along one direction, the larger, from 0 on."""
-    x = normal(n, seed, torch.float64)
-    direction = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
-    distances = [energy_distance(x, x + size * direction) for size in sorted(sizes)]
-    assert all(low < high for low, high in pairwise(distances))
-    assert distances[0] >= -1e-12
-    other = 2 * normal(n + 3, seed + 1, torch.float64)
-    assert energy_distance(x, other) == pytest.approx(energy_distance(other, x), rel=1e-9)
-    assert energy_distance(x, other) >= 0
-    assert energy_distance(3 * x, 3 * other) == pytest.approx(3 * energy_distance(x, other), rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize(("n", "m"), SIZES)
-def test_sharpness_is_the_median_distance_to_scikit_learns_nearest_neighbour(n, m):
-    generated, real = 1.2 * normal(n, 1), normal(m, 2)
-    nearest, _ = NearestNeighbors(n_neighbors=1).fit(real.numpy()).kneighbors(generated.numpy())
-    assert sharpness(generated, real) == pytest.approx(np.median(nearest), rel=1e-5)
-
-
-def test_sharpness_is_from_the_generated_to_the_real_points_and_sees_no_mass():
-    real = normal(500)
-    heap = real[:1].repeat(500, 1)
-    assert sharpness(heap, real) == 0
-    assert sharpness(real, heap) > 0.5
-    assert energy_distance(heap, real) > 0.5
-
-
-BAD = [
-    (torch.zeros(0, 2), "none given, at least one is needed"),
-    (torch.tensor([[0.0, math.nan], [1.0, 1.0]]), "must be finite; 1 are not"),
-    (torch.tensor([[math.inf, math.nan], [1.0, -math.inf]]), "must be finite; 2 are not"),
-    (torch.zeros(5, 3), r"shape \(5, 3\)"),
-    (torch.zeros(5), r"shape \(5,\)"),
-    (torch.zeros(5, 2, dtype=torch.int64), "torch.int64"),
-]
-
-
-@pytest.mark.parametrize("name", DISTANCES)
-@pytest.mark.parametrize(("points", "reason"), BAD)
-def test_points_that_have_no_distance_are_refused_by_their_name(name, points, reason):
-    with pytest.raises(ValueError, match=f"generated.* {reason}"):
-        DISTANCES[name](points, normal(5))
-    with pytest.raises(ValueError, match=f"real.* {reason}"):
-        DISTANCES[name](normal(5), points)
-
-
-# --- the benchmark
+TRAIN = normal(800, 77)
+ALL = DISTANCES | {"copies": copies(TRAIN)}
 
 HELD_OUT = normal(3000)
 
@@ -156,32 +43,73 @@ def test_all_held_out_points_can_be_used():
     assert sorted(torch.cat(pair).tolist()) == sorted(HELD_OUT.tolist())
 
 
-@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_numbers_of_a_measure_are_medians_and_percentiles_of_single_distances(name):
-    benchmark = Benchmark(HELD_OUT, size=200, draws=5)
+    """The floor of the magnitude; and a dear distance is taken of the first three pairs only."""
+    benchmark = Benchmark(HELD_OUT, TRAIN, size=200, draws=4)
     generated = [normal(200, 8), 1.1 * normal(200, 9)]
-    floors = [DISTANCES[name](rival, reference) for reference, rival in benchmark.pairs]
-    values = [DISTANCES[name](points, reference) for points in generated for reference, _ in benchmark.pairs]
+    pairs = benchmark.pairs[: 3 if name == "W2" else 4]
+    floors = [ALL[name](rival, reference) for reference, rival in pairs]
+    values = [ALL[name](points, reference) for points in generated for reference, _ in pairs]
     assert benchmark.floors(name) == pytest.approx(floors, rel=1e-9)
     measure = benchmark.measure(name, *generated)
-    assert measure.floor == pytest.approx(np.median(floors))
+    assert measure.floor == pytest.approx(np.median(np.abs(floors)))
     assert measure.value == pytest.approx(np.median(values))
-    assert measure.multiple == pytest.approx(np.median(values) / np.median(floors))
+    assert measure.multiple == pytest.approx(np.median(values) / measure.floor)
     assert measure.floor_range == pytest.approx(np.percentile(floors, [2.5, 97.5]))
-    assert measure.interval == pytest.approx(np.percentile(values, [2.5, 97.5]) / np.median(floors))
+    assert measure.interval == pytest.approx(np.percentile(values, [2.5, 97.5]) / measure.floor)
+    assert measure.higher_is_better == (name in {"precision", "coverage"})
+    if name == "classifier":
+        assert measure.p_value == pytest.approx(binom.sf(math.floor(200 * np.median(values)) - 1, 200, 0.5))
+    else:
+        assert measure.p_value is None
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("energy distance", 0.4, 2.5), ("sharpness", 0.9, 1.1)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("energy distance", 0.4, 2.5),
+        ("sharpness", 0.9, 1.1),
+        ("sliced W1", 0.6, 1.7),
+        ("W2", 0.8, 1.25),
+        ("MMD", -4, 4),
+    ],
+)
 def test_a_real_draw_measures_about_one_floor_and_a_wrong_one_more(name, low, high):
     """The floor of the energy distance itself spreads by some 40 %, that of sharpness by a few percent."""
-    benchmark = Benchmark(normal(12_000), size=1000, draws=10)
-    real = benchmark.measure(name, *(normal(1000, seed) for seed in range(11, 16)))
-    wide = benchmark.measure(name, *(1.5 * normal(1000, seed) for seed in range(11, 16)))
-    wider = benchmark.measure(name, *(2.5 * normal(1000, seed) for seed in range(11, 16)))
+    size = 500 if name == "W2" else 1000
+    benchmark = Benchmark(normal(12_000), size=size, draws=10)
+    real, wide, wider = (
+        benchmark.measure(name, *(factor * normal(size, seed) for seed in range(11, 16))) for factor in (1, 1.5, 2.5)
+    )
     assert low < real.multiple < high
     assert real.interval[0] < 1 < real.interval[1]
     assert real.interval[1] < wide.multiple < wider.multiple
     assert wide.multiple > 1.3
+
+
+@pytest.mark.parametrize("name", ["precision", "coverage"])
+def test_where_higher_is_better_a_real_draw_measures_about_one_and_a_wrong_one_less(name):
+    benchmark = Benchmark(normal(12_000), size=1000, draws=10)
+    real = benchmark.measure(name, *(normal(1000, seed) for seed in range(11, 16)))
+    wide, wider = (benchmark.measure(name, factor * normal(1000, 11)) for factor in (1.7, 4))
+    assert 0.97 < real.multiple < 1.03
+    assert wider.multiple < wide.multiple < real.interval[0]
+
+
+def test_copies_measure_twice_what_fresh_points_do_where_there_is_as_much_to_copy():
+    train = normal(1000, 5)
+    benchmark = Benchmark(HELD_OUT, train, size=1000)
+    copied, fresh = benchmark.measure("copies", train), benchmark.measure("copies", normal(1000, 6))
+    assert copied.value == 1
+    assert copied.multiple == pytest.approx(2, abs=0.1)
+    assert fresh.multiple == pytest.approx(1, abs=0.1)
+
+
+def test_the_classifier_comes_with_a_p_value_that_is_small_only_for_what_is_not_real():
+    benchmark = Benchmark(normal(12_000), size=1000, draws=3)
+    assert benchmark.measure("classifier", normal(1000, 11)).p_value > 0.05
+    assert benchmark.measure("classifier", 1.5 * normal(1000, 11)).p_value < 1e-4
 
 
 def test_a_shifted_set_measures_more_and_the_further_the_more():
@@ -194,10 +122,10 @@ def test_a_shifted_set_measures_more_and_the_further_the_more():
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_workers_and_another_seed_others(monkeypatch):
     results = []
-    for seed, workers in ((0, 1), (0, 3), (1, 1)):
+    for seed, workers in ((0, 1), (0, 3), (1, 3)):
         monkeypatch.setattr(metrics, "WORKERS", workers)
-        benchmark = Benchmark(HELD_OUT, size=150, draws=4, seed=seed)
-        results.append([benchmark.measure(name, normal(150, 5)) for name in DISTANCES])
+        benchmark = Benchmark(HELD_OUT, TRAIN, size=150, draws=3, seed=seed)
+        results.append(benchmark.measure_all(normal(150, 5)))
     assert results[0] == results[1]
     assert results[0] != results[2]
 
@@ -206,8 +134,8 @@ def test_floors_are_worked_out_once(monkeypatch):
     benchmark = Benchmark(HELD_OUT, size=50, draws=3)
     floors = benchmark.floors("sharpness")
     calls = []
-    between = metrics.mean_distance
-    monkeypatch.setattr(metrics, "mean_distance", lambda x, y: (calls.append(1), between(x, y))[1])
+    between = distances.mean_distance
+    monkeypatch.setattr(distances, "mean_distance", lambda x, y: (calls.append(1), between(x, y))[1])
     benchmark.floors("energy distance")
     first = len(calls)
     assert first > 0
@@ -232,7 +160,7 @@ def test_a_benchmark_that_cannot_be_is_refused(held_out, arguments, reason):
         Benchmark(held_out, **arguments)
 
 
-@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("generated", "reason"),
     [
@@ -241,19 +169,90 @@ def test_a_benchmark_that_cannot_be_is_refused(held_out, arguments, reason):
         ([], "at least one set"),
         ([torch.full((50, 2), math.nan)], "generated points must be finite; 50 are not"),
         ([torch.zeros(50, 3)], r"generated must .* shape \(50, 3\)"),
+        ([torch.zeros(50, 2).half()], "generated points must be float32 or float64"),
     ],
 )
 def test_a_set_that_has_no_measure_is_refused(name, generated, reason):
     with pytest.raises(ValueError, match=reason):
-        Benchmark(HELD_OUT, size=50, draws=2).measure(name, *generated)
+        Benchmark(HELD_OUT, TRAIN, size=50, draws=2).measure(name, *generated)
 
 
 def test_an_unknown_distance_is_refused_and_the_known_ones_named():
     benchmark = Benchmark(HELD_OUT, size=50, draws=2)
-    for call in (lambda: benchmark.floors("W2"), lambda: benchmark.measure("W2", normal(50))):
-        with pytest.raises(ValueError, match="no distance 'W2'; choose one of energy distance, sharpness"):
+    for call in (lambda: benchmark.floors("FID"), lambda: benchmark.measure("FID", normal(50))):
+        with pytest.raises(ValueError, match=r"no distance 'FID'; choose one of energy distance, .*, classifier$"):
             call()
+    with pytest.raises(ValueError, match=r"no distance 'copies'; .*; copies need the training points, as Benchmark\("):
+        benchmark.measure("copies", normal(50))
 
 
-def test_a_measure_prints_its_multiple_with_its_interval():
-    assert str(Measure(0.03, 0.02, (0.01, 0.04), 1.5, (1.214, 2.0))) == "1.50 × floor [1.21, 2.00]"
+def test_training_points_make_copies_known_and_bad_ones_are_refused():
+    assert Benchmark(HELD_OUT, size=50).names == tuple(Benchmark(HELD_OUT, size=50).known) == tuple(DISTANCES)
+    assert Benchmark(HELD_OUT, TRAIN, size=50).names == (*DISTANCES, "copies")
+    with pytest.raises(ValueError, match="training points must be finite"):
+        Benchmark(HELD_OUT, torch.full((9, 2), math.nan), size=50)
+
+
+def test_all_distances_or_those_that_are_named_come_in_one_call():
+    benchmark = Benchmark(HELD_OUT, TRAIN, size=60, draws=2)
+    sets = normal(60, 3), normal(60, 4)
+    measures = benchmark.measure_all(*sets)
+    assert tuple(measures) == benchmark.names == (*DISTANCES, "copies")
+    assert all(measure == benchmark.measure(name, *sets) for name, measure in measures.items())
+    some = benchmark.measure_all(*sets, names=["MMD", "sharpness"])
+    assert some == {name: measures[name] for name in ("MMD", "sharpness")}
+    with pytest.raises(ValueError, match="at least one set"):
+        benchmark.measure_all()
+
+
+@pytest.mark.parametrize(
+    ("size", "names"),
+    [
+        (1, {"energy distance", "sharpness", "sliced W1", "W2", "copies"}),
+        (5, {*ALL} - {"coverage"}),
+        (10_001, {*ALL} - {"W2"}),
+    ],
+)
+def test_sets_of_a_size_that_a_distance_cannot_take_are_measured_by_the_others(size, names):
+    benchmark = Benchmark(normal(2 * size), TRAIN, size=size, draws=2)
+    assert set(benchmark.names) == names
+    for name in {*ALL} - names:
+        with pytest.raises(ValueError, match=f"{name}: held-out points: {size} given, at (least|most)"):
+            benchmark.floors(name)
+
+
+def test_sets_of_either_precision_are_measured_against_either():
+    same = Benchmark(HELD_OUT, TRAIN, size=80, draws=1).measure_all(normal(80, 3))
+    for held_out, train, points in (
+        (HELD_OUT, TRAIN, normal(80, 3).double()),
+        (HELD_OUT.double(), TRAIN, normal(80, 3)),
+        (HELD_OUT, TRAIN.double(), normal(80, 3)),
+    ):
+        for name, measure in Benchmark(held_out, train, size=80, draws=1).measure_all(points).items():
+            assert measure.value == pytest.approx(same[name].value, rel=1e-4, abs=1e-5)
+            assert measure.floor == pytest.approx(same[name].floor, rel=1e-4, abs=1e-5)
+
+
+def test_a_floor_of_0_gives_no_number_but_no_error_either():
+    """Where most points are the same few places, real draws lie on real draws."""
+    benchmark = Benchmark(normal(4).repeat(100, 1), size=50, draws=3)
+    away, upon = (
+        benchmark.measure("sharpness", normal(50, 9)),
+        benchmark.measure("sharpness", normal(4).repeat(13, 1)[:50]),
+    )
+    assert away.floor == upon.floor == 0
+    assert away.multiple == math.inf
+    assert math.isnan(upon.multiple)
+
+
+def test_a_benchmark_can_be_sent_to_another_process():
+    benchmark = Benchmark(HELD_OUT, TRAIN, size=60, draws=1)
+    expected = benchmark.measure_all(normal(60, 3))
+    assert pickle.loads(pickle.dumps(benchmark)).measure_all(normal(60, 3)) == expected
+
+
+def test_a_measure_prints_its_multiple_with_its_interval_and_its_p_value():
+    numbers = 0.03, 0.02, (0.01, 0.04), 1.5, (1.214, 2.0)
+    assert str(Measure(*numbers)) == "1.50 × floor [1.21, 2.00]"
+    assert str(Measure(*numbers, p_value=0.0123)) == "1.50 × floor [1.21, 2.00], p = 0.012"
+    assert str(Measure(*numbers, higher_is_better=True)) == "1.50 × real [1.21, 2.00]"
