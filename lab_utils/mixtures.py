@@ -104,13 +104,11 @@ class GaussianMixture:
             ValueError: for another shape or type, a negative blur, or a component that is left with no variance, which
                 has no density.
         """
-        parts = [torch.logsumexp(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)]
-        return torch.cat([torch.zeros(0, dtype=torch.float64), *parts])
+        return torch.cat([torch.logsumexp(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)])
 
     def score(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
         """The gradient of the log density at `x`: (n, 2) float64. Arguments and errors as for `log_prob`."""
-        parts = [self._score(*block) for block in self._blocks(x, blur)]
-        return torch.cat([torch.zeros(0, 2, dtype=torch.float64), *parts])
+        return torch.cat([self._score(*block) for block in self._blocks(x, blur)])
 
     def sample(self, n: int, seed: int = SEED) -> Tensor:
         """Draw `n` independent points: (n, 2) float64. The same seed gives the same points.
@@ -140,8 +138,9 @@ class GaussianMixture:
         if blur.numel() and not (self._variances.min() + blur.min()) > 0:
             raise ValueError("a component of variance 0 is a point and has no density; give a blur greater than 0")
         rows = max(4, BLOCK // len(self.means))
-        columns = blur.expand(len(x)).unsqueeze(1).split(rows) if blur.dim() else [blur.reshape(1, 1)] * len(x)
-        yield from zip((x.double() - self._centre).split(rows), columns, strict=False)
+        blocks = (x.double() - self._centre).split(rows)  # one, though empty, where there are no points
+        columns = blur.unsqueeze(1).split(rows) if blur.dim() else [blur.reshape(1, 1)] * len(blocks)
+        yield from zip(blocks, columns, strict=True)
 
     def _log_joint(self, x: Tensor, blur: Tensor) -> Tensor:
         """(b, K): the logarithm of each component's weight times its density at each of a block's points."""
