@@ -304,22 +304,33 @@ def _centres(values: ArrayLike, timesteps: int = 1000) -> np.ndarray[Any, Any]:
 
 
 @mpl.rc_context(STYLE)
-def excess(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], along_t: Mapping[str, Mapping[int, ArrayLike]]) -> Figure:
+def excess(
+    checkpoints: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    curves: Mapping[str, ArrayLike],
+    along_t: Mapping[str, Mapping[int, ArrayLike]],
+    *,
+    window: int = 200,
+) -> Figure:
     """What of the loss could go away, on logarithmic axes: against the epoch, and against t at some epochs.
 
     Args:
-        curves: schedule → epochs and the mean excess there.
+        checkpoints: schedule → epochs, and the mean excess there.
+        curves: schedule → loss − floor of each epoch.
         along_t: schedule → epoch → the excess in equal stretches of 0 … T−1.
+        window: epochs in the moving average of the curves.
     """
-    figure, (left, *others) = _figure(1, 1 + len(along_t), 3.4)
-    for name, (epochs, values) in curves.items():
+    figure, (left, *others) = _figure(1, 1 + len(along_t), 3.6)
+    for name, (epochs, values) in checkpoints.items():
+        mean = _smooth(np.asarray(curves[name]), window)
+        left.plot(np.arange(len(mean)) + window / 2, mean, color=_line(name)["color"], linewidth=0.7, alpha=0.6)
         left.plot(np.asarray(epochs), np.asarray(values), label=name, **LINES[name])
     left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="excess = loss − floor", title="mean over t")
+    left.set_xlim(left=window / 2)
     left.legend()
     for axes, (name, by_epoch) in zip(others, along_t.items(), strict=True):
         for color, (epoch, values) in zip(RISING, by_epoch.items(), strict=False):
             axes.plot(_centres(values), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5)
-        axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-5, 1))
+        axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-6, 1))
     others[0].legend(loc="lower left")
     return figure
 
