@@ -93,7 +93,8 @@ def show_animation(animation: Animation, name: str, caption: str, alt: str) -> N
     _caption(name, caption)
 
 
-def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
-    """Show measured results as a table, which the report's index repeats."""
-    _publish({"text/html": table.to_html(), "text/plain": table.to_string()}, kind="table", name=name, caption=caption)
+def show_table(table: pd.DataFrame, name: str, caption: str, *, top: bool = False) -> None:
+    """Show measured results as a table, which the report's index repeats: among the others, or on `top` of all."""
+    data = {"text/html": table.to_html(), "text/plain": table.to_string()}
+    _publish(data, kind="table", name=name, caption=caption, place="top" if top else "below")
     _caption(name, caption)

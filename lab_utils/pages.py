@@ -202,7 +202,11 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     index = pages.get_template("index.html.j2")
     others = [item for item in items if item.kind == "animation"]
     tables = [item for item in items if item.kind == "table"]
-    text = index.render(runs=runs, figures=figures, missing=missing, animations=others, tables=tables, about=about)
+    top = [item for item in tables if item.output.metadata[METADATA_KEY].get("place") == "top"]
+    tables = [item for item in tables if item not in top]
+    text = index.render(
+        runs=runs, figures=figures, missing=missing, animations=others, top=top, tables=tables, about=about
+    )
     (folder / "index.html").write_text(text, encoding="utf-8")
     page = pages.get_template("notebook.html.j2")
     for before, run, after in zip([None, *runs[:-1]], runs, [*runs[1:], None], strict=True):
