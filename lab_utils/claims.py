@@ -70,7 +70,8 @@ def claims_table(results: Results) -> pd.DataFrame:
         (
             "The sigmoid schedule helps.",
             _verdict(results, base, line, HELPS),
-            f"Sigmoid over linear: {_compare(results, base, line)}; {_compare(results, base, line, 'energy distance')}.",
+            f"Sigmoid over linear: {_compare(results, base, line)}; "
+            f"{_compare(results, base, line, 'energy distance')}.",
             "Linear against sigmoid",
         ),
         (

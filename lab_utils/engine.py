@@ -47,7 +47,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from lab_utils import THREADS, WORKERS
-from lab_utils.files import cache_folder, sha256, write_whole
+from lab_utils.files import cache_folder, processor, sha256, write_whole
 
 FACTS = ("lab", "python", "torch", "processor", "seconds")  # the columns that the engine adds to every row
 HERE = "127.0.0.1"  # the local cluster can be reached from this machine only
@@ -209,14 +209,6 @@ def read_table(path: str | Path) -> pd.DataFrame:
 # --- Running -----------------------------------------------------------------------------------------------------
 
 
-def _processor() -> str:
-    with suppress(OSError):  # only Linux has this file, and only there `platform` knows no name
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-    return platform.processor() or platform.machine()
-
-
 def _run(function: Function, configuration: Configuration, inputs: list[str]) -> Rows:
     """Run one configuration, in a worker; give its rows as they will stand in the file.
 
@@ -237,7 +229,7 @@ def _run(function: Function, configuration: Configuration, inputs: list[str]) ->
         "lab": version("ddpm-lab"),
         "python": platform.python_version(),
         "torch": version("torch"),
-        "processor": _processor(),
+        "processor": processor(),
         "seconds": f"{seconds:.3f}",
     }
     return [about | {name: _cell(name, value) for name, value in result.items()} for result in results]

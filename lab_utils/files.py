@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,3 +42,12 @@ def write_whole(path: str | Path) -> Iterator[Path]:
 def sha256(content: bytes) -> str:
     """The SHA-256 checksum of `content`, as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def processor() -> str:
+    """The name of this machine's processor, for the facts that stand beside a measurement."""
+    with suppress(OSError):  # only Linux has this file, and only there `platform` knows no name
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()

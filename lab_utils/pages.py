@@ -10,7 +10,6 @@ animations and tables are found by the label that `lab_utils.display` puts on th
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import platform
 import re
@@ -32,7 +31,7 @@ from nbformat import NotebookNode
 
 from lab_utils import SEED, THREADS
 from lab_utils.display import METADATA_KEY
-from lab_utils.files import PROJECT
+from lab_utils.files import PROJECT, processor
 
 FIGURES = 12  # as many as the original report has
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -219,20 +218,12 @@ def facts(threads: int = THREADS) -> dict[str, str]:
     versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
     return {
         "Versions": ", ".join(versions),
-        "Processor": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "Processor": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "Threads": f"{threads} in each kernel",
         "Seed": str(SEED),
         "Commit": _commit(),
         "Made": time.strftime("%Y-%m-%d %H:%M %Z"),
     }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):  # only Linux has this file, and only there `platform` knows no name
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str:

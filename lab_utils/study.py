@@ -38,6 +38,7 @@ Configuration = dict[str, Any]
 TABLE = DATA / "study.csv"
 DATASETS = ("cities", "spiral")
 SEEDS = 5
+SIZE, DRAWS, FLOOR_DRAWS = 5000, 4, 20  # of a sample, and how many real draws it and the floors are measured with
 PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
 
 # The original's recipe, and what the sweeps may change.
@@ -101,9 +102,9 @@ def grid(
 def _data(name: str, train: int) -> tuple[Dataset, Benchmark, dict[str, float]]:
     """The data, real draws to hold samples against, and the floors: from many more draws, for they are found once."""
     data = dataset(name, train=train)
-    many = Benchmark(data.held_out, data.train, draws=20)
+    many = Benchmark(data.held_out, data.train, size=SIZE, draws=FLOOR_DRAWS)
     floors = {name: median(map(abs, many.floors(name))) for name in AT_LAST}
-    return data, Benchmark(data.held_out, data.train, draws=4), floors
+    return data, Benchmark(data.held_out, data.train, size=SIZE, draws=DRAWS), floors
 
 
 @lru_cache(maxsize=4)

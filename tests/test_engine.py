@@ -504,15 +504,3 @@ def test_a_good_file_is_read(path):
     assert read_table(path).to_dict("records")[0]["run"] == "0123456789abcdef"
     with pytest.raises(FileNotFoundError):
         read_table(path.with_name("none.csv"))
-
-
-def test_the_processor_has_a_name_everywhere(monkeypatch):
-    name = engine._processor()
-    assert name
-
-    def missing(*arguments):
-        raise OSError
-
-    for read in (missing, lambda path: "no model"):
-        monkeypatch.setattr(Path, "read_text", read)
-        assert engine._processor()

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from lab_utils.files import DATA, PROJECT, cache_folder, sha256, write_whole
+from lab_utils.files import DATA, PROJECT, cache_folder, processor, sha256, write_whole
 
 
 def everything(folder):
@@ -108,3 +109,15 @@ def test_the_project_and_its_data_are_found_from_anywhere(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert (PROJECT / "pyproject.toml").is_file()
     assert (DATA / "cities.csv").is_file()
+
+
+def test_the_processor_has_a_name_everywhere(monkeypatch):
+    name = processor()
+    assert name
+
+    def missing(*arguments):
+        raise OSError
+
+    for read in (missing, lambda path: "no model"):
+        monkeypatch.setattr(Path, "read_text", read)
+        assert processor()

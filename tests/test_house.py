@@ -86,7 +86,7 @@ def test_modules_import_only_from_floors_below():
 @pytest.mark.parametrize(
     ("module", "source", "said"),
     [
-        ("points", "from lab_utils.report import main", "points, on floor 0, imports report, on floor 6"),
+        ("points", "from lab_utils.report import main", "points, on floor 0, imports report, on floor 8"),
         ("points", "def f():\n    import lab_utils.schedules", "points, on floor 0, imports schedules, on floor 0"),
         ("files", "from . import points", "files, on floor -1, imports points, on floor 0"),
         ("model", "from .optimal import BestDenoiser", "model, on floor 1, imports optimal, on floor 2"),

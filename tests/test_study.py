@@ -1,0 +1,155 @@
+"""The grid has each run once, a run's measures are those of its models, and the command says what went wrong."""
+
+import math
+
+import pytest
+import torch
+
+from lab_utils import study
+from lab_utils.engine import RunsFailedError, TableError
+from lab_utils.likelihood import FlowError
+from lab_utils.losses import answers, squared
+from lab_utils.runs import fit
+from lab_utils.study import BASE, DATASETS, PARTS, SWEEPS, build, grid, main, measure_model, run
+
+SMALL = {
+    "data": "gaussian",
+    **BASE,
+    "train": 100,
+    "width": 8,
+    "depth": 1,
+    "input_frequencies": 2,
+    "epochs": 20,
+    "batch_size": 50,
+    "seed": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path, monkeypatch):
+    """A cache of the test's own, and samples of a size that is soon measured."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    for name, value in {"SIZE": 300, "DRAWS": 2, "FLOOR_DRAWS": 3}.items():
+        monkeypatch.setattr(study, name, value)
+    study._data.cache_clear()
+    study._truth.cache_clear()
+    yield
+    study._data.cache_clear()
+    study._truth.cache_clear()
+
+
+def key(configuration):
+    return tuple(sorted(configuration.items()))
+
+
+def test_each_configuration_is_there_once_with_every_seed_on_all_data():
+    configurations = list(grid(seeds=3))
+    assert len({key(configuration) for configuration in configurations}) == len(configurations)
+    assert len({tuple(configuration) for configuration in configurations}) == 1  # the same columns in the same order
+    for seed in range(3):
+        for data in DATASETS:
+            for sweep in SWEEPS.values():
+                for change in sweep:
+                    assert BASE | change | {"data": data, "seed": seed} in configurations
+
+
+def test_one_seed_is_done_before_the_next_begins_and_sweeps_can_be_chosen():
+    seeds = [configuration["seed"] for configuration in grid()]
+    assert seeds == sorted(seeds)
+    chosen = list(grid(["schedule"], ["moons"], 2))
+    assert [(c["data"], c["schedule"], c["seed"]) for c in chosen] == [
+        ("moons", kind, seed) for seed in (0, 1) for kind in ("sigmoid", "linear")
+    ]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_change_of_a_sweep_is_one_that_the_lab_knows_and_that_can_be_built(sweep):
+    for change in SWEEPS[sweep]:
+        assert change.keys() <= BASE.keys()
+        network, _, recipe = build({"data": "gaussian", **BASE, **change, "train": 100, "seed": 1})
+        for name, value in (BASE | change).items():
+            holder = network.config if name in network.config else vars(recipe)
+            if name == "schedule":
+                assert network.schedule.name == value
+            elif name != "train":
+                assert holder[name] == value
+        assert network.config["seed"] == recipe.seed == 1
+        assert len(recipe.checkpoints) == len(PARTS)
+        assert recipe.checkpoints[-1] == recipe.epochs
+
+
+def test_the_originals_recipe_is_measured_where_the_report_looks():
+    _, data, recipe = build({"data": "gaussian", **BASE, "seed": 0})
+    assert {200, 500, 1000, 2000} <= set(recipe.checkpoints)
+    assert len(data.train) == 5000
+
+
+def test_a_run_gives_a_row_for_each_checkpoint_and_the_same_ones_again():
+    rows = run(SMALL)
+    assert [row["epoch"] for row in rows] == [1, 2, 5, 10, 20]
+    assert [row["steps"] for row in rows] == [2, 4, 10, 20, 40]
+    assert rows[-1].keys() > rows[0].keys()  # the last model is measured in more ways
+    assert str(run(SMALL)) == str(rows)
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["floor"] + row["excess"], abs=0.05)
+        parts = [value for name, value in row.items() if name.startswith("excess ")]
+        assert sum(parts) / 10 == pytest.approx(row["excess"], rel=1e-3)
+
+
+def test_the_measures_are_those_of_the_model():
+    network, data, recipe = build(SMALL)
+    model = fit(network, data, recipe, progress=False).model(20)
+    measures = measure_model(model, SMALL)
+    noised, best = study._truth("gaussian", 100, "sigmoid")
+    assert measures["excess"] == float(squared(answers(model, noised), best).mean())
+    assert len(noised.t) == 20_000
+    real = data.held_out[:300]
+    _, benchmark, floors = study._data("gaussian", 100)
+    assert benchmark.size == 300
+    assert floors["sharpness"] > 0
+    assert measures["sharpness"] > 0.8
+    assert math.isfinite(measures["log-likelihood"])
+    assert torch.isfinite(real).all()
+    assert "coverage" in measures
+    assert "coverage" not in measure_model(model, SMALL, last=False)
+
+
+def test_a_flow_that_folds_has_no_likelihood(monkeypatch):
+    def folds(*_):
+        raise FlowError("the step folds the plane")
+
+    monkeypatch.setattr(study, "log_likelihood", folds)
+    network, data, recipe = build(SMALL)
+    measures = measure_model(fit(network, data, recipe, progress=False).model(20), SMALL)
+    assert math.isnan(measures["log-likelihood"])
+
+
+def test_the_command_hands_its_options_to_the_engine(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(study, "run_table", lambda *arguments, **named: calls.append((arguments, named)))
+    path = tmp_path / "out.csv"
+    options = ["--sweeps", "depth", "--data", "moons", "--seeds", "2", "--workers", "3", "--out", str(path)]
+    assert main([*options, "--scheduler", "tcp://10.0.0.1:8786"]) == 0
+    ((function, configurations, out), named) = calls[0]
+    assert function is run
+    assert list(configurations) == list(grid(["depth"], ["moons"], 2))
+    assert out == path
+    assert named == {"scheduler": "tcp://10.0.0.1:8786", "workers": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TableError("columns"), 1),
+        (RunsFailedError("two failed", {}), 1),
+        (ConnectionError("no scheduler"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_what_goes_wrong_is_said_and_is_the_exit_code(error, code, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(study, "run_table", fail)
+    assert main([]) == code
+    assert str(error) in capsys.readouterr().err
