@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
-from lab_utils.distances import DISTANCES, check, copies, sharpness
+from lab_utils.distances import DISTANCES, check, copies
 
 FEW = 3  # pairs that a dear distance is taken of
-
-__all__ = ["Benchmark", "Measure", "sharpness"]
 
 
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -143,7 +143,8 @@ def test_a_table_is_html_and_text_with_its_number(outputs):
     table = pd.DataFrame({"epochs": [200, 2000], "<b>": ["2.9 × floor", "1.9 × floor"]})
     show_table(table, "Table 1", "Sharper & sharper.")
     (data, metadata), _ = outputs
-    assert metadata == {"lab": {"kind": "table", "name": "Table 1", "caption": "Sharper & sharper."}}
+    label = {"kind": "table", "name": "Table 1", "caption": "Sharper & sharper.", "place": "below"}
+    assert metadata == {"lab": label}
     page = Tags(data["text/html"])
     assert page.text == ["epochs", "<b>", "0", "200", "2.9 × floor", "1", "2000", "1.9 × floor"]
     assert "b" not in {tag for tag, _ in page.tags}

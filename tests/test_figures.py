@@ -1,5 +1,7 @@
 """Figures show what they are given: the right curves, on shared axes, in colours that stay with a schedule."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +97,67 @@ def test_multiples_show_value_interval_and_the_floors_own_spread():
     assert low == pytest.approx([2.25, 1.35])
     assert high == pytest.approx([3.0, 1.8])
     assert axes.get_ylim()[0] == 0
+
+
+def test_many_distances_stand_in_rows_and_say_which_are_better_when_higher():
+    values = {"linear": [_measure(0.8), _measure(0.9)]}
+    best = {name: _measure(1.0) for name in "abcd"} | {"d": replace(_measure(1.0), higher_is_better=True)}
+    figure = figures.multiples([200, 2000], dict.fromkeys("abcd", values), best, columns=3)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["a", "b", "c", "d (more is better)"]
+    assert shown[0].get_ylim()[0] == 0
+    assert shown[3].get_ylim()[0] > 0
+
+
+def test_loss_and_floor_along_t_are_drawn_on_the_same_axes():
+    floor, loss = np.linspace(0.9, 0, 10), np.linspace(0.95, 0.01, 10)
+    left, right = figures.losses_along_t(
+        {"linear": floor, "sigmoid": floor / 2}, {"linear": loss, "sigmoid": loss}
+    ).axes
+    assert np.array_equal(left.lines[0].get_ydata(), loss)
+    assert list(left.lines[0].get_xdata()[[0, -1]]) == [50, 950]  # the middle of each stretch
+    assert left.get_ylim() == right.get_ylim()
+    top = left.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(0.9)
+
+
+def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
+    along = {name: {200: np.full(20, 1e-2), 2000: np.full(20, 1e-3)} for name in ("linear", "sigmoid")}
+    checkpoints = {name: ([200, 2000], [0.01, 0.005]) for name in along}
+    curve = np.linspace(0.02, 0.01, 500)
+    figure = figures.excess(checkpoints, dict.fromkeys(along, curve), along, window=100)
+    left, middle, right = figure.axes
+    smooth, marks = left.lines[:2]
+    assert smooth.get_ydata()[0] == pytest.approx(curve[:100].mean())
+    assert list(marks.get_ydata()) == [0.01, 0.005]
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert [len(axes.lines) for axes in (middle, right)] == [2, 2]
+    assert len({to_hex(line.get_color()) for line in right.lines}) == 2
+    assert middle.get_ylim() == right.get_ylim()
+
+
+def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
+    panels = {"towns": {"plain": [2.0, 2.2, 2.4], "better": [1.2, 1.4]}, "spiral": {"plain": [3.0], "better": [1.0]}}
+    left, right = figures.comparison(panels, "sharpness", log=True).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["plain", "better"]
+    assert left.get_ylim()[0] > left.get_ylim()[1]  # the first row is at the top
+    seeds, mean = left.lines[:2]
+    assert list(seeds.get_xdata()) == [2.0, 2.2, 2.4]
+    assert mean.get_xdata()[0] == pytest.approx(2.2)
+    assert list(seeds.get_ydata()) == [0, 0, 0]
+    assert left.get_xlim() == right.get_xlim()
+    assert right.get_xscale() == "log"
+    assert figures.comparison(panels, "sharpness").axes[0].get_xscale() == "linear"
+
+
+def test_differences_share_their_colours_which_end_on_both_sides_alike():
+    sigmas = np.array([[0.0, 7.0, np.nan], [-1.0, 2.0, 3.0]])
+    figure = figures.differences({"generated": sigmas, "real": -sigmas}, EXTENT, labels=("east", "north"))
+    upper, lower = (axes.images[0] for axes in figure.axes[:2])
+    assert upper.get_clim() == lower.get_clim() == (-6, 6)
+    assert np.array_equal(upper.get_array().filled(99.0), np.where(np.isnan(sigmas), 99.0, sigmas))
+    assert upper.origin == "lower"
+    assert list(upper.get_extent()) == list(EXTENT)
 
 
 def test_a_reverse_frame_says_how_far_it_is(points):

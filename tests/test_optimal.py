@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lab_utils import mixtures
-from lab_utils.metrics import Benchmark, sharpness
+from lab_utils.distances import sharpness
+from lab_utils.metrics import Benchmark
 from lab_utils.mixtures import GaussianMixture, exact_mixture
 from lab_utils.optimal import BestDenoiser
 from lab_utils.points import dataset

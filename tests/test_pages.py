@@ -42,6 +42,7 @@ show_figure(figure, "Figure 10", "Ten.", "The same")
 show_figure(figure, "The <map>", "Another.", "The same")
 show_figure(figure, "The map", "And another.", "The same")
 show_table(pd.DataFrame({"<script>": [1.25]}), "Table 1", "Distances.")
+show_table(pd.DataFrame({"verdict": ["true"]}), "Table 2", "Claims.", top=True)
 player = FuncAnimation(figure, lambda i: line.set_ydata([0, i]), frames=2)
 show_animation(player, "Animation 1", "Points fly.", 'Points that "fly"')
 """
@@ -125,6 +126,8 @@ def test_index_holds_gallery_tables_status_and_facts(made):
     assert "Not in this run: Figure 1, Figure 2, Figure 3, Figure 5" in index.text
     assert "1.25" in index.text
     assert "Table 1. Distances." in index.text
+    assert index.ids.index("table-02") < index.ids.index("figure-04") < index.ids.index("table-01")  # claims first
+    assert index.ids.count("table-02") == 1
     assert "Animation 1. Points fly." in index.text
     assert "1 of 2 notebooks failed. 02_bad : ValueError: x < 1" in index.text
     assert re.search(r"01_good How fast\? .* ok \d+\.\d", index.text)
