@@ -114,14 +114,20 @@ def test_the_measures_are_those_of_the_model():
     assert "coverage" not in measure_model(model, SMALL, last=False)
 
 
-def test_a_flow_that_folds_has_no_likelihood(monkeypatch):
-    def folds(*_):
-        raise FlowError("the step folds the plane")
+@pytest.mark.parametrize("enough", [64, 256, 1000, 4000])
+def test_a_flow_that_folds_is_tried_with_more_steps(enough, monkeypatch):
+    asked = []
+
+    def folds(_, points, nodes):
+        asked.append(nodes)
+        if nodes < enough:
+            raise FlowError("the step folds the plane")
+        return torch.full((len(points),), -0.5)
 
     monkeypatch.setattr(study, "log_likelihood", folds)
-    network, data, recipe = build(SMALL)
-    measures = measure_model(fit(network, data, recipe, progress=False).model(20), SMALL)
-    assert math.isnan(measures["log-likelihood"])
+    found = study._mean_log_likelihood(build(SMALL)[0], torch.zeros(3, 2))
+    assert asked == [nodes for nodes in (64, 256, 1000) if nodes <= enough]
+    assert found == -0.5 if enough <= 1000 else math.isnan(found)
 
 
 def test_the_command_hands_its_options_to_the_engine(monkeypatch, tmp_path):
