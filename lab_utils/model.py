@@ -44,8 +44,9 @@ class DiffusionGenerator(nn.Module):
     errors by 31.6).
 
     Points enter as themselves and as waves of many frequencies, without which a small network cannot draw a coastline
-    (Tancik et al. 2020). Time enters as the logarithm of the signal-to-noise ratio, which means the same under every
-    schedule (Kingma et al. 2021).
+    (Tancik et al. 2020). If they fade, each enters as its mean over the noise that a point has at t: a wave that is
+    much shorter than the noise tells nothing, and is 0 (Barron et al. 2021, section 3.1). Time enters as the logarithm
+    of the signal-to-noise ratio, which means the same under every schedule (Kingma et al. 2021).
 
     Args:
         beta_start, beta_end, timesteps: a linear schedule, as in Ho et al. 2020 …
@@ -53,6 +54,7 @@ class DiffusionGenerator(nn.Module):
         width: neurons in each layer.
         depth: residual layers.
         input_frequencies, max_frequency: how many waves, and the highest, in radians per unit of the normalised data.
+        fading: whether the waves fade where they are shorter than the noise.
         seed: the weights' first values. (The last layer begins at 0.)
 
     Raises:
@@ -63,6 +65,7 @@ class DiffusionGenerator(nn.Module):
     time_waves: Tensor
     noise_scale: Tensor
     signal_scale: Tensor
+    fading: Tensor | None
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class DiffusionGenerator(nn.Module):
         depth: int = 3,
         input_frequencies: int = 16,
         max_frequency: float = 32.0,
+        fading: bool = False,
         seed: int = SEED,
     ) -> None:
         super().__init__()
@@ -89,7 +93,7 @@ class DiffusionGenerator(nn.Module):
             if not size > 0:
                 raise ValueError(f"{name} must be greater than 0, not {size}")
         self.schedule = schedule
-        self.config: dict[str, Any] = {**sizes, "seed": seed, "schedule": schedule.config}
+        self.config: dict[str, Any] = {**sizes, "fading": fading, "seed": seed, "schedule": schedule.config}
 
         generator = torch.Generator().manual_seed(seed)
         self.embed_time = _linear(2 * TIME_FREQUENCIES, width, generator)
@@ -102,8 +106,12 @@ class DiffusionGenerator(nn.Module):
 
         # What depends on the schedule alone stands in tables, one row a timestep; it is not saved with the weights.
         log_snr = schedule.snr.log().unsqueeze(1) / 2
+        omega = frequencies(0.5, max_frequency, input_frequencies)
+        # E sin(ω(x + σz)) = exp(−ω²σ²/2) sin(ωx) for a standard normal z, and so for the cosine
+        means = torch.exp(-omega.square() * (1 - schedule.alphas_cumprod).unsqueeze(1) / 2).float().repeat(1, 4)
         tables = {
-            "omega": frequencies(0.5, max_frequency, input_frequencies),
+            "omega": omega,
+            "fading": means if fading else None,
             "time_waves": waves(log_snr, frequencies(0.1, 4.0, TIME_FREQUENCIES).double()).float(),
             "noise_scale": (1 - schedule.alphas_cumprod).sqrt().float().unsqueeze(1),
             "signal_scale": schedule.alphas_cumprod.sqrt().float().unsqueeze(1),
@@ -141,7 +149,10 @@ class DiffusionGenerator(nn.Module):
         """`epsilon` for arguments that are known to be right: (n, 2) float32 and (1,) or (n,) int64."""
         time = self.time_to_layers(silu(self.embed_time(self.time_waves[t])))
         first, *rest = time.chunk(len(self.layers) + 1, dim=1)
-        h = silu(self.enter(torch.cat([x_t, waves(x_t, self.omega)], dim=1)) + first)
+        seen = waves(x_t, self.omega)
+        if self.fading is not None:
+            seen = seen * self.fading[t]
+        h = silu(self.enter(torch.cat([x_t, seen], dim=1)) + first)
         for layer, shift in zip(self.layers, rest, strict=True):
             h = h + silu(layer(h) + shift)
         learnt: Tensor = self.leave(h)

@@ -50,6 +50,7 @@ BASE: Configuration = {
     "depth": 3,
     "input_frequencies": 16,
     "max_frequency": 32.0,
+    "fading": False,
     "epochs": 2000,
     "batch_size": 500,
     "decay": False,
@@ -59,8 +60,10 @@ BASE: Configuration = {
     "fixed_noises": 0,
 }
 FINE: Configuration = {"input_frequencies": 32, "max_frequency": 256.0}
-DETAIL: Configuration = {"timesteps": "log-SNR above -4"}
-BETTER: Configuration = {**FINE, **DETAIL, "width": 96, "batch_size": 250, "decay": True}
+FADING: Configuration = {**FINE, "fading": True}
+DETAIL: Configuration = {"timesteps": "detail"}
+DECAY: Configuration = {"decay": True}
+BETTER: Configuration = {**FADING, **DETAIL, **DECAY, "width": 128, "batch_size": 250}
 
 ALWAYS = ("energy distance", "sharpness", "copies")  # at each checkpoint; at the last also the rest but W2, the dearest
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
@@ -76,7 +79,18 @@ SWEEPS: dict[str, list[Configuration]] = {
         {"fixed_noises": 1},
         {"fixed_noises": 16},
     ],
-    "recipe": [{}, FINE, DETAIL, {**FINE, **DETAIL}, {"decay": True}, {**DETAIL, "decay": True}, BETTER],
+    # one change alone, then one upon the other
+    "recipe": [
+        {},
+        DECAY,
+        FINE,
+        FADING,
+        DETAIL,
+        {**DETAIL, **DECAY},
+        {**DETAIL, **DECAY, **FADING},
+        BETTER,
+        {**BETTER, "epochs": 500},
+    ],
     "depth": [{"depth": 1}, {}, {"depth": 6}],
     # at as many steps of the optimiser, whatever the number of points; fewer points at as many epochs, too
     "points": [
@@ -122,7 +136,7 @@ def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset
     c = dict(configuration)
     data, *_ = _data(c.pop("data"), c.pop("train"))
     schedule = KINDS[c.pop("schedule")]()
-    sizes = {name: c.pop(name) for name in ("width", "depth", "input_frequencies", "max_frequency")}
+    sizes = {name: c.pop(name) for name in ("width", "depth", "input_frequencies", "max_frequency", "fading")}
     network = DiffusionGenerator(schedule=schedule, seed=c["seed"], **sizes)
     checkpoints = tuple(sorted({c["epochs"] // part for part in PARTS}))
     return network, data, Recipe(**c, checkpoints=checkpoints)

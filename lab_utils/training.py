@@ -16,22 +16,22 @@ from lab_utils.model import DiffusionGenerator
 from lab_utils.points import check_points
 from lab_utils.schedules import Schedule
 
-TIMESTEPS = {"uniform": None, "log-SNR": -math.inf, "log-SNR above -4": -4.0}
+# How timesteps may be drawn: which share of them evenly in log-SNR, and above which log-SNR; the rest evenly in t.
+TIMESTEPS = {"uniform": (0.0, -math.inf), "log-SNR": (1.0, -math.inf), "detail": (0.75, 2.0)}
 
 
 def timestep_probabilities(schedule: Schedule, how: str) -> Tensor:
     """(T,) float64: how likely each timestep is when t is drawn as `how`, one of `TIMESTEPS`, says.
 
     "uniform" treats all timesteps alike. "log-SNR" gives each the stretch of log-SNR that it stands for, so that all
-    levels of noise are equally likely, whatever the schedule (Kingma et al. 2021, section 5.1). "above -4" does so
-    where the data make up 2 % of the variance or more: below that, there is next to nothing to learn.
+    levels of noise are equally likely, whatever the schedule (Kingma et al. 2021, section 5.1). "detail" draws three of
+    four so where noise makes up an eighth of the variance or less (log-SNR above 2), where the fine features of the
+    data are; the fourth one, evenly in t, keeps the network right everywhere else.
     """
-    lowest = TIMESTEPS[how]
-    if lowest is None:
-        return torch.full((schedule.timesteps,), 1 / schedule.timesteps, dtype=torch.float64)
+    share, lowest = TIMESTEPS[how]
     log_snr = schedule.snr.log()
     edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]]).clamp(min=lowest)
-    return -edges.diff() / (edges[0] - edges[-1])
+    return (1 - share) / schedule.timesteps - share * edges.diff() / (edges[0] - edges[-1])
 
 
 @dataclass(frozen=True)

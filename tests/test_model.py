@@ -148,10 +148,13 @@ def test_what_it_has_learnt_enters_with_the_signals_scale(schedule):
         torch.testing.assert_close(model(x, t), exact.float(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("fading", [False, True])
 @torch.no_grad()
-def test_the_whole_network_against_a_second_writing_of_it():
+def test_the_whole_network_against_a_second_writing_of_it(fading):
     """Layer by layer in NumPy and float64, from the weights by name."""
-    model = awake(schedule=sigmoid(timesteps=50), width=7, depth=2, input_frequencies=3, max_frequency=8.0)
+    model = awake(
+        schedule=sigmoid(timesteps=50), width=7, depth=2, input_frequencies=3, max_frequency=8.0, fading=fading
+    )
     weights = {name: value.double().numpy() for name, value in model.state_dict().items()}
 
     def silu(x):
@@ -166,8 +169,11 @@ def test_the_whole_network_against_a_second_writing_of_it():
     time = layer("embed_time", np.concatenate([np.sin(angles), np.cos(angles)], axis=1))
     time = layer("time_to_layers", silu(time)).reshape(20, 3, 7)
     exact = x.double().numpy()
-    angles = (exact[:, :, None] * np.geomspace(0.5, 8, 3)).reshape(20, -1)
-    h = silu(layer("enter", np.concatenate([exact, np.sin(angles), np.cos(angles)], axis=1)) + time[:, 0])
+    omega = np.geomspace(0.5, 8, 3)
+    angles = (exact[:, :, None] * omega).reshape(20, -1)
+    faded = np.exp(-(omega**2) * (1 - curve) / 2) if fading else np.ones((20, 3))
+    seen = np.concatenate([np.sin(angles), np.cos(angles)], axis=1) * np.tile(faded, 4)
+    h = silu(layer("enter", np.concatenate([exact, seen], axis=1)) + time[:, 0])
     for number in range(2):
         h = h + silu(layer(f"layers.{number}", h) + time[:, number + 1])
     exact = np.sqrt(1 - curve) * exact + np.sqrt(curve) * layer("leave", h)
@@ -231,6 +237,17 @@ def test_waves_are_sines_and_cosines_of_every_coordinate():
     assert waves(torch.zeros(0, 2), omega).shape == (0, 12)
 
 
+def test_a_wave_fades_to_its_mean_over_the_noise():
+    """Gauss–Hermite quadrature of E sin(ω(x + σz)) and E cos(ω(x + σz)) against the faded waves."""
+    model = DiffusionGenerator(schedule=sigmoid(timesteps=20), input_frequencies=4, max_frequency=12.0, fading=True)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    x = points(1)
+    for t in (0, 4, 12):
+        noisy = x.double() + float(model.noise_scale[t]) * torch.from_numpy(nodes).unsqueeze(1)
+        mean = torch.from_numpy(weights / weights.sum()) @ waves(noisy, model.omega.double())
+        torch.testing.assert_close(waves(x, model.omega)[0] * model.fading[t], mean.float(), rtol=1e-4, atol=1e-5)
+
+
 # --- seeds, sizes, configurations
 
 
@@ -261,7 +278,9 @@ def test_the_sizes_are_the_arguments():
 
 
 def test_a_configuration_makes_the_same_fresh_model_again_even_through_json(schedule):
-    model = DiffusionGenerator(schedule=schedule, width=9, depth=2, input_frequencies=4, max_frequency=5.0, seed=6)
+    model = DiffusionGenerator(
+        schedule=schedule, width=9, depth=2, input_frequencies=4, max_frequency=5.0, fading=True, seed=6
+    )
     again = DiffusionGenerator.from_config(json.loads(json.dumps(model.config)))
     assert again.config == model.config
     assert same_weights(again, model)

@@ -177,7 +177,7 @@ def test_on_a_gaussian_the_loss_sinks_from_one_exact_value_to_another(schedule):
         ({"learning_rate": math.nan}, "learning_rate must be greater than 0, not nan"),
         ({"noises": 0}, "noises must be greater than 0, not 0"),
         ({"fixed_noises": -2}, "fixed_noises must be 0 or more, not -2"),
-        ({"timesteps": "cosine"}, "timesteps must be one of uniform, log-SNR, log-SNR above -4; got 'cosine'"),
+        ({"timesteps": "cosine"}, "timesteps must be one of uniform, log-SNR, detail; got 'cosine'"),
         ({"weights": "snr"}, "weights must be one of uniform, .* got 'snr'"),
         ({"warmup": -1}, r"warmup must be 0 or more, not -1"),
         ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\); got 1.0"),
@@ -210,15 +210,25 @@ def test_the_chances_of_timesteps_are_chances(schedule, how):
     assert float(chances.sum()) == pytest.approx(1, rel=1e-12)
 
 
-@pytest.mark.parametrize(("how", "lowest"), [("log-SNR", -99), ("log-SNR above -4", -4)])
-def test_in_log_snr_all_levels_of_noise_are_equally_likely(how, lowest):
+@pytest.mark.parametrize("schedule", [sigmoid(), linear()], ids=["sigmoid", "linear"])
+def test_in_log_snr_all_levels_of_noise_are_equally_likely(schedule):
     """The share of draws below a level is the share of the range below it, whatever the schedule."""
-    for schedule in (sigmoid(), linear()):
-        log_snr, chances = schedule.snr.log(), timestep_probabilities(schedule, how)
-        top, bottom = float(log_snr[0]), max(float(log_snr[-1]), lowest)
-        for level in (-3.0, 0.0, 2.0, 5.0):
-            share = float(chances[log_snr < level].sum())
-            assert share == pytest.approx((level - bottom) / (top - bottom), abs=0.005)
+    log_snr, chances = schedule.snr.log(), timestep_probabilities(schedule, "log-SNR")
+    top, bottom = float(log_snr[0]), float(log_snr[-1])
+    for level in (-3.0, 0.0, 2.0, 5.0):
+        share = float(chances[log_snr < level].sum())
+        assert share == pytest.approx((level - bottom) / (top - bottom), abs=0.005)
+
+
+@pytest.mark.parametrize("schedule", [sigmoid(), linear()], ids=["sigmoid", "linear"])
+def test_of_four_timesteps_three_are_drawn_for_detail_and_one_anywhere(schedule):
+    log_snr, chances = schedule.snr.log(), timestep_probabilities(schedule, "detail")
+    below = float((log_snr < 1.9).double().mean())
+    assert float(chances[log_snr < 1.9].sum()) == pytest.approx(0.25 * below, abs=1e-12)
+    for level in (3.0, 5.0):
+        anywhere = float((log_snr > level).double().mean())
+        among_detail = (float(log_snr[0]) - level) / (float(log_snr[0]) - 2.0)
+        assert float(chances[log_snr > level].sum()) == pytest.approx(0.25 * anywhere + 0.75 * among_detail, abs=0.005)
 
 
 @pytest.mark.parametrize("how", TIMESTEPS)
