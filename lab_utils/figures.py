@@ -393,3 +393,31 @@ def differences(
     all_axes[-1].set_xlabel(labels[0])
     figure.colorbar(image, ax=all_axes, label="standard deviations: generated − real", shrink=0.8, extend="both")
     return figure
+
+
+@mpl.rc_context(STYLE)
+def trade_off(
+    families: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    trainings: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Two measures that real points cannot both have for free: lines for families of estimates, dots for trainings.
+
+    Args:
+        families: name → the values of both measures, along one setting.
+        trainings: name → the values of both measures, one for each seed.
+        xlabel: what the first measure is …
+        ylabel: … and the second; real points are at (1, 1).
+    """
+    figure, (axes,) = _figure(1, 1, 4.2)
+    for (name, (x, y)), style in zip(families.items(), ("-", "--"), strict=False):
+        axes.plot(np.asarray(x), np.asarray(y), style, color=GREY, linewidth=1.5, label=name)
+    for (name, (x, y)), color, marker in zip(
+        trainings.items(), (BLUE, ORANGE, RISING[-1], "#009E73"), "osD^", strict=False
+    ):
+        axes.plot(np.asarray(x), np.asarray(y), marker, color=color, markersize=6, label=name)
+    axes.plot(1, 1, "*", color="black", markersize=13, label="real points")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.legend()
+    return figure

@@ -8,7 +8,6 @@ number; but the excess is never negative and has far less scatter, so it can be 
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -104,11 +103,12 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: 
     return mean_and_error(squared(answers(denoiser, noised), noised.epsilon))
 
 
-def gradient_noise(model: DiffusionGenerator, noised: Noised, *, batch: int = 500, seed: int = SEED) -> float:
-    """How many times greater the chance part of a training step is than its aim: tr Σ / |G|² for batches of that size.
+def gradient_signal(model: DiffusionGenerator, noised: Noised, *, batch: int = 500, seed: int = SEED) -> float:
+    """The aim of a training step over its chance part: |G|² / tr Σ for batches of that size.
 
     G is the gradient of the mean loss by all weights and Σ the covariance of a batch's gradient about it (McCandlish et
-    al. 2018, eq. 2.9, whose noise scale is this number times the batch size). Above 1, a step is more chance than aim.
+    al. 2018, eq. 2.9, whose noise scale is the batch size over this number). Below 1, a step is more chance than aim;
+    0 means that no aim can be told from chance.
 
     Raises:
         ValueError: if the noised points make less than two whole batches.
@@ -127,4 +127,4 @@ def gradient_noise(model: DiffusionGenerator, noised: Noised, *, batch: int = 50
     each = torch.stack(gradients)
     noise_part = float(each.var(dim=0).sum())
     aim = float(each.mean(dim=0).square().sum()) - noise_part / len(batches)  # without the mean's own chance part
-    return noise_part / aim if aim > 0 else math.inf
+    return max(0.0, aim) / noise_part

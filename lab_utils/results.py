@@ -31,10 +31,9 @@ class Interval:
         half = float(stats.t.ppf(0.975, n - 1) * values.std() / math.sqrt(n)) if n > 1 else math.inf
         return cls(mean, mean - half, mean + half, n)
 
-    @property
-    def differs(self) -> bool:
-        """Whether a ratio's interval lies on one side of 1."""
-        return not self.low <= 1 <= self.high
+    def excludes(self, value: float) -> bool:
+        """Whether the interval lies on one side of a value."""
+        return self.low > value or self.high < value
 
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"

@@ -24,7 +24,7 @@ from lab_utils import WORKERS
 from lab_utils.engine import RunsFailedError, TableError, run_table
 from lab_utils.files import DATA
 from lab_utils.likelihood import FlowError, log_likelihood
-from lab_utils.losses import Noised, along_t, answers, gradient_noise, noise, squared
+from lab_utils.losses import Noised, along_t, answers, gradient_signal, noise, squared
 from lab_utils.metrics import Benchmark
 from lab_utils.model import DiffusionGenerator
 from lab_utils.optimal import BestDenoiser
@@ -169,7 +169,7 @@ def measure_model(
         "floor": float(squared(best, noised.epsilon).mean()),
         "excess": float(excess.mean()),
         **{f"excess {100 * i}-{100 * i + 99}": float(value) for i, value in enumerate(along_t(excess, 10))},
-        "gradient noise": gradient_noise(model, noised),
+        "gradient signal": gradient_signal(model, noised),
     }
     for distance in AT_LAST if last else ALWAYS:
         measures[distance] = benchmark.measure(distance, points).value / floors[distance]

@@ -10,7 +10,7 @@ from lab_utils.study import BASE, SWEEPS
 EPOCHS = (200, 2000)
 
 
-def table(**factors):
+def table(aim=0.5, **factors):
     """A study in which each change multiplies the sharpness by its factor, the same for all seeds but for a little."""
     rows = []
     for sweep in SWEEPS.values():
@@ -38,7 +38,9 @@ def table(**factors):
                                 "loss": 0.37 - 0.005 * (epoch == epochs[-1]),
                                 "floor": 0.36,
                                 "excess": 0.01 * late,
-                                "gradient noise": chance * (1.5 if configuration["schedule"] == "linear" else 1),
+                                "gradient signal": 0.01
+                                * chance
+                                * (aim if configuration["schedule"] == "linear" else 1),
                             }
                         )
     return Results(pd.DataFrame(rows).drop_duplicates([*BASE, "data", "seed", "epoch"]))
@@ -69,6 +71,19 @@ def test_a_verdict_turns_with_the_numbers(claim, change):
         found = verdicts(**{change: factor})
         (name,) = [name for name in found.index if claim in name]
         assert found[name] == word
+
+
+def test_smooth_is_where_a_step_has_more_aim():
+    name = "That makes the learning less smooth."
+    for aim, word in ((0.5, "true"), (1.5, "false"), (1.0, "not seen")):
+        assert claims_table(table(aim=aim))["verdict"][name] == word
+
+
+def test_data_sets_that_do_not_agree_make_a_mixed_verdict():
+    results = table(width__256=0.7)
+    wide = results.table["width"].eq(256) & results.table["data"].eq("spiral")
+    results.table.loc[wide, "sharpness"] *= 2
+    assert claims_table(results)["verdict"]["A network of larger capacity might help."] == "mixed"
 
 
 def test_claims_about_training_are_read_off_the_table():

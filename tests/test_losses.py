@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lab_utils import losses
-from lab_utils.losses import Noised, along_t, answers, gradient_noise, mean_and_error, mean_loss, noise, squared
+from lab_utils.losses import Noised, along_t, answers, gradient_signal, mean_and_error, mean_loss, noise, squared
 from lab_utils.model import DiffusionGenerator
 from lab_utils.optimal import BestDenoiser
 from lab_utils.schedules import linear, sigmoid
@@ -182,7 +182,7 @@ def test_answers_do_not_depend_on_blocks_or_threads(schedule, monkeypatch):
     assert not whole.requires_grad
 
 
-# --- the gradient's noise
+# --- the gradient's aim and chance
 
 
 class Constant(torch.nn.Module):
@@ -197,18 +197,18 @@ class Constant(torch.nn.Module):
 
 
 @pytest.mark.parametrize("batch", [100, 400])
-def test_the_gradients_noise_is_its_closed_form(batch):
+def test_the_gradients_signal_is_its_closed_form(batch):
     """The gradient of a batch is w − mean(ε): so Σ = I σ²/batch, and G = −the mean of ε."""
     generator = torch.Generator().manual_seed(1)
     epsilon = torch.tensor([0.5, 0.0]) + torch.randn(40_000, 2, generator=generator)
     noised = Noised(torch.zeros(40_000, 2), torch.zeros(40_000, dtype=torch.int64), epsilon)
-    found = gradient_noise(Constant(), noised, batch=batch)
-    assert found == pytest.approx(2 / batch / 0.25, rel=0.35)
+    found = gradient_signal(Constant(), noised, batch=batch)
+    assert found == pytest.approx(0.25 * batch / 2, rel=0.35)
 
 
-def test_a_gradient_without_an_aim_is_all_noise():
+def test_a_gradient_without_an_aim_is_all_chance():
     epsilon = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(2, 1)
     noised = Noised(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64), epsilon)
-    assert gradient_noise(Constant(), noised, batch=1) == math.inf
+    assert gradient_signal(Constant(), noised, batch=1) == 0
     with pytest.raises(ValueError, match="4 noised points don't make two batches of 3"):
-        gradient_noise(Constant(), noised, batch=3)
+        gradient_signal(Constant(), noised, batch=3)

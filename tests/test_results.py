@@ -55,7 +55,14 @@ def test_the_interval_is_students():
 def test_one_seed_says_nothing():
     found = Interval.of(pd.Series([0.1]))
     assert (found.low, found.high) == (-math.inf, math.inf)
-    assert not found.differs
+    assert not found.excludes(1)
+
+
+def test_an_interval_excludes_what_lies_outside_and_nothing_if_it_is_not_known():
+    assert Interval(2.0, 1.5, 2.5, 5).excludes(1)
+    assert Interval(0.5, 0.2, 0.9, 5).excludes(1)
+    assert not Interval(1.0, 0.9, 1.2, 5).excludes(1)
+    assert not Interval(math.nan, math.nan, math.nan, 0).excludes(1)
 
 
 def test_a_ratio_is_taken_seed_by_seed(results):
@@ -65,7 +72,7 @@ def test_a_ratio_is_taken_seed_by_seed(results):
     half = stats.t.ppf(0.975, 4) * logs.std(ddof=1) / math.sqrt(5)
     assert found.mean == pytest.approx(0.5)
     assert (found.low, found.high) == pytest.approx((0.5 * math.exp(-half), 0.5 * math.exp(half)))
-    assert found.differs
+    assert found.excludes(1)
 
 
 def test_a_ratio_over_time_and_of_seeds_that_both_have(results):
