@@ -15,6 +15,7 @@ from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from lab_utils.metrics import Measure
@@ -220,7 +221,7 @@ def multiples(
         axes.set_visible(False)
     figure.supxlabel("epochs of training", fontsize=10)
     figure.supylabel("multiple of what real points read", fontsize=10)
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
@@ -325,6 +326,9 @@ def excess(
         left.plot(np.arange(len(mean)) + window / 2, mean, color=_line(name)["color"], linewidth=0.7, alpha=0.6)
         left.plot(np.asarray(epochs), np.asarray(values), label=name, **LINES[name])
     left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="excess = loss − floor", title="mean over t")
+    marked = sorted({int(epoch) for epochs, _ in checkpoints.values() for epoch in np.asarray(epochs)})
+    left.set_xticks(marked, [str(epoch) for epoch in marked])
+    left.set_xticks([], minor=True)
     left.set_xlim(left=window / 2)
     left.legend()
     for axes, (name, by_epoch) in zip(others, along_t.items(), strict=True):
@@ -358,6 +362,9 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str,
     all_axes[0].invert_yaxis()
     if log:
         all_axes[0].set_xscale("log")
+        all_axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        all_axes[0].xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        all_axes[0].xaxis.set_minor_locator(NullLocator())
     return figure
 
 
