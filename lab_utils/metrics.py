@@ -19,7 +19,7 @@ from torch import Tensor
 from lab_utils import SEED, WORKERS
 from lab_utils.distances import DISTANCES, check, copies
 
-FEW = 3  # pairs that a dear distance is taken of
+FEW = 8  # pairs that the floor of a dear distance is taken of
 
 
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -63,7 +63,9 @@ class Benchmark:
         held_out: (N, 2) real points that no model has seen.
         train: (M, 2) real points that the model has seen; with them, "copies" is known too.
         size: points in each set; the generated sets must have as many.
-        draws: number of pairs; each is a fresh split of the held-out points. A dear distance uses the first few.
+        draws: number of pairs; each is a fresh split of the held-out points. Their distances are the floors: many,
+            for two real draws may lie ten times as far apart as two others. A dear distance uses the first few.
+        references: how many of the pairs' references the generated sets are held against, from the first one on.
         seed: of the splits.
 
     Attributes:
@@ -71,22 +73,30 @@ class Benchmark:
         known: the distances by their names.
 
     Raises:
-        ValueError: if two disjoint sets of that size can't be drawn from the held-out points, or `size` or `draws` is
-            below 1.
+        ValueError: if two disjoint sets of that size can't be drawn from the held-out points, or `size`, `draws` or
+            `references` is below 1.
     """
 
     def __init__(
-        self, held_out: Tensor, train: Tensor | None = None, *, size: int = 5000, draws: int = 10, seed: int = SEED
+        self,
+        held_out: Tensor,
+        train: Tensor | None = None,
+        *,
+        size: int = 5000,
+        draws: int = 20,
+        references: int = 5,
+        seed: int = SEED,
     ) -> None:
         check(held_out, "held_out")
-        if size < 1 or draws < 1:
-            raise ValueError(f"size and draws must be 1 or more; got {size} and {draws}")
+        if min(size, draws, references) < 1:
+            raise ValueError(f"size, draws and references must be 1 or more; got {size}, {draws} and {references}")
         if 2 * size > len(held_out):
             raise ValueError(
                 f"two disjoint sets of {size} points need {2 * size} held-out points; there are {len(held_out)}: "
                 f"use a size of at most {len(held_out) // 2}"
             )
         self.size = size
+        self.references = references
         generator = torch.Generator().manual_seed(seed)
         orders = [torch.randperm(len(held_out), generator=generator)[: 2 * size] for _ in range(draws)]
         self.pairs = [(held_out[order[:size]], held_out[order[size:]]) for order in orders]
@@ -111,7 +121,7 @@ class Benchmark:
             rivals = _parallel(distance.prepare, [rival for _, rival in pairs])
             both = zip(pairs, references, rivals, strict=True)
             floors = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), both)
-            self._prepared[name] = references, floors
+            self._prepared[name] = references[: self.references], floors
         return self._prepared[name]
 
     def floors(self, name: str) -> list[float]:
@@ -134,7 +144,7 @@ class Benchmark:
         prepared, floors = self._prepare(name)
         distance = self.known[name]
         rows = zip(generated, _parallel(distance.prepare, generated), strict=True)
-        columns = zip((reference for reference, _ in self.pairs), prepared, strict=False)  # a dear distance has fewer
+        columns = zip((reference for reference, _ in self.pairs), prepared, strict=False)  # the first few pairs
         values = _parallel(lambda pair: distance.between(*pair[0], *pair[1]), product(rows, columns))
         floor = np.median(np.abs(floors))
         low, high = np.percentile(floors, [2.5, 97.5])

@@ -64,6 +64,7 @@ def test_effects_are_what_the_interval_says():
         ("different each time", "fixed_noises__1"),
         ("larger capacity", "width__256"),
         ("wrong way", "timesteps__log_SNR"),
+        ("better recipe", "width__128"),
     ],
 )
 def test_a_verdict_turns_with_the_numbers(claim, change):
@@ -94,4 +95,4 @@ def test_claims_about_training_are_read_off_the_table():
     assert "32.7%" in found["measured"]["The linear ᾱ reaches 0 too early."]
     assert "sharpness × 0.8 [" in found["measured"]["The quality of the samples improved markedly all the same."]
     assert (found["see"].str.len() > 0).all()
-    assert len(found) == 10
+    assert len(found) == 11

@@ -147,7 +147,27 @@ def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
     assert list(seeds.get_ydata()) == [0, 0, 0]
     assert left.get_xlim() == right.get_xlim()
     assert right.get_xscale() == "log"
+    figure = figures.comparison(panels, "sharpness", log=True)
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"1", "1.5", "2", "3"} <= set(labels)  # and no powers of ten
     assert figures.comparison(panels, "sharpness").axes[0].get_xscale() == "linear"
+
+
+def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():
+    figure = figures.trade_off(
+        {"kernels": ([1.4, 1.1], [1.0, 1.6])},
+        {"a": ([1.0, 1.1], [2.0, 2.1]), "b": ([1.2], [1.1])},
+        "copies",
+        "sharpness",
+    )
+    (axes,) = figure.axes
+    kernels, a, b, real = axes.lines
+    assert (kernels.get_linestyle(), kernels.get_marker()) == ("-", "None")
+    assert (a.get_linestyle(), list(a.get_xdata()), list(a.get_ydata())) == ("None", [1.0, 1.1], [2.0, 2.1])
+    assert a.get_marker() != b.get_marker()
+    assert (list(real.get_xdata()), list(real.get_ydata())) == ([1], [1])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "sharpness")
 
 
 def test_differences_share_their_colours_which_end_on_both_sides_alike():

@@ -45,12 +45,11 @@ def test_all_held_out_points_can_be_used():
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_numbers_of_a_measure_are_medians_and_percentiles_of_single_distances(name):
-    """The floor of the magnitude; and a dear distance is taken of the first three pairs only."""
-    benchmark = Benchmark(HELD_OUT, TRAIN, size=200, draws=4)
+    """The floor of the magnitude, over all pairs, or the first eight; the generated sets against the first three."""
+    benchmark = Benchmark(HELD_OUT, TRAIN, size=200, draws=10, references=3)
     generated = [normal(200, 8), 1.1 * normal(200, 9)]
-    pairs = benchmark.pairs[: 3 if name == "W2" else 4]
-    floors = [ALL[name](rival, reference) for reference, rival in pairs]
-    values = [ALL[name](points, reference) for points in generated for reference, _ in pairs]
+    floors = [ALL[name](rival, reference) for reference, rival in benchmark.pairs[: 8 if name == "W2" else 10]]
+    values = [ALL[name](points, reference) for points in generated for reference, _ in benchmark.pairs[:3]]
     assert benchmark.floors(name) == pytest.approx(floors, rel=1e-9)
     measure = benchmark.measure(name, *generated)
     assert measure.floor == pytest.approx(np.median(np.abs(floors)))
@@ -149,8 +148,9 @@ def test_floors_are_worked_out_once(monkeypatch):
     [
         (HELD_OUT, {"size": 1501}, "sets of 1501 points need 3002 held-out points; there are 3000: .* at most 1500"),
         (HELD_OUT, {}, "sets of 5000 points need 10000"),
-        (HELD_OUT, {"size": 0}, "1 or more; got 0 and 10"),
-        (HELD_OUT, {"size": 10, "draws": 0}, "1 or more; got 10 and 0"),
+        (HELD_OUT, {"size": 0}, "1 or more; got 0, 20 and 5"),
+        (HELD_OUT, {"size": 10, "draws": 0}, "1 or more; got 10, 0 and 5"),
+        (HELD_OUT, {"size": 10, "references": 0}, "1 or more; got 10, 20 and 0"),
         (HELD_OUT.T, {"size": 1}, r"held_out must .* shape \(2, 3000\)"),
         (torch.full((9, 2), math.nan), {"size": 2}, "held_out points must be finite; 9 are not"),
     ],

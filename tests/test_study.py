@@ -10,6 +10,7 @@ from lab_utils.engine import RunsFailedError, TableError
 from lab_utils.likelihood import FlowError
 from lab_utils.losses import answers, squared
 from lab_utils.runs import fit
+from lab_utils.sampling import sample
 from lab_utils.study import BASE, DATASETS, PARTS, SWEEPS, build, grid, main, measure_model, run
 
 SMALL = {
@@ -29,7 +30,7 @@ SMALL = {
 def small(tmp_path, monkeypatch):
     """A cache of the test's own, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
-    for name, value in {"SIZE": 300, "DRAWS": 2, "FLOOR_DRAWS": 3}.items():
+    for name, value in {"SIZE": 300, "REFERENCES": 2}.items():
         monkeypatch.setattr(study, name, value)
     study._data.cache_clear()
     study._truth.cache_clear()
@@ -104,10 +105,9 @@ def test_the_measures_are_those_of_the_model():
     assert measures["excess"] == float(squared(answers(model, noised), best).mean())
     assert len(noised.t) == 20_000
     real = data.held_out[:300]
-    _, benchmark, floors = study._data("gaussian", 100)
-    assert benchmark.size == 300
-    assert floors["sharpness"] > 0
-    assert measures["sharpness"] > 0.8
+    _, benchmark = study._data("gaussian", 100)
+    assert (benchmark.size, benchmark.references) == (300, 2)
+    assert measures["sharpness"] == benchmark.measure("sharpness", sample(model, 300, seed=3)).multiple
     assert math.isfinite(measures["log-likelihood"])
     assert torch.isfinite(real).all()
     assert "coverage" in measures
