@@ -98,7 +98,8 @@ SWEEPS: dict[str, list[Configuration]] = {
         {"train": 2000},
         {**BETTER, "train": 20_000, "epochs": 500},
     ],
-    "width": [{"width": 16}, {}, {"width": 128}, {"width": 256}],
+    # the rate of the original is too high for a wide network, so a falling one as well
+    "width": [{"width": 16}, {}, {"width": 128}, {"width": 256}, DECAY, {**DECAY, "width": 128}],
 }
 
 

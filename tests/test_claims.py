@@ -62,7 +62,7 @@ def test_effects_are_what_the_interval_says():
         ("sigmoid schedule", "schedule__sigmoid"),
         ("too few ways", "noises__16"),
         ("different each time", "fixed_noises__1"),
-        ("larger capacity", "width__256"),
+        ("larger capacity", "width__128"),
         ("wrong way", "timesteps__log_SNR"),
         ("better recipe", "width__128"),
     ],
@@ -81,8 +81,8 @@ def test_smooth_is_where_a_step_has_more_aim():
 
 
 def test_data_sets_that_do_not_agree_make_a_mixed_verdict():
-    results = table(width__256=0.7)
-    wide = results.table["width"].eq(256) & results.table["data"].eq("spiral")
+    results = table(width__128=0.7)
+    wide = results.table["width"].eq(128) & results.table["data"].eq("spiral")
     results.table.loc[wide, "sharpness"] *= 2
     assert claims_table(results)["verdict"]["A network of larger capacity might help."] == "mixed"
 
