@@ -36,14 +36,15 @@ def _compare(results: Results, change: Mapping[str, Any], to: Mapping[str, Any],
 
 
 def _verdict(results: Results, change: Mapping[str, Any], to: Mapping[str, Any], words: Mapping[str, str]) -> str:
-    """The word for the change's effect on the sharpness on both data sets; "mixed" where they don't agree."""
+    """The word for the change's effect on the sharpness."""
     return _agreed(words[effect(results.ratio("sharpness", change, to, data=data))] for data in DATA)
 
 
 def _agreed(verdicts: Iterable[str]) -> str:
-    """The verdict of all data sets, or "mixed" where they don't agree."""
-    first, *others = set(verdicts)
-    return "mixed" if others else first
+    """One verdict of all data sets, or each its own where they don't agree."""
+    by_data = dict(zip(DATA.values(), verdicts, strict=True))
+    first, *others = set(by_data.values())
+    return "; ".join(f"{name}: {verdict}" for name, verdict in by_data.items()) if others else first
 
 
 def _smoothness(results: Results, epoch: int = 200) -> tuple[str, str]:
