@@ -55,7 +55,7 @@ def _smoothness(results: Results, epoch: int = 200) -> tuple[str, str]:
             results.values("gradient signal", {"schedule": kind}, data=data, epoch=epoch)
             for kind in ("linear", "sigmoid")
         )
-        less = Interval.of((line - curve).dropna())
+        less = Interval.of(line - curve)
         verdicts.append("not seen" if not less.excludes(0) else "true" if less.mean < 0 else "false")
         parts.append(f"{name}: {Interval.of(line)} against {Interval.of(curve)}")
     return _agreed(verdicts), (

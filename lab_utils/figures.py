@@ -408,14 +408,16 @@ def trade_off(
     trainings: Mapping[str, tuple[ArrayLike, ArrayLike]],
     xlabel: str,
     ylabel: str,
+    real: tuple[float, float],
 ) -> Figure:
-    """Two measures that real points cannot both have for free: lines for families of estimates, dots for trainings.
+    """Two measures, one the price of the other: lines for families of estimates, dots for trainings, a star: reality.
 
     Args:
         families: name → the values of both measures, along one setting.
         trainings: name → the values of both measures, one for each seed.
         xlabel: what the first measure is …
-        ylabel: … and the second; real points are at (1, 1).
+        ylabel: … and the second.
+        real: where real points are.
     """
     figure, (axes,) = _figure(1, 1, 4.2)
     for (name, (x, y)), style in zip(families.items(), ("-", "--"), strict=False):
@@ -424,7 +426,7 @@ def trade_off(
         trainings.items(), (BLUE, ORANGE, RISING[-1], "#009E73"), "osD^", strict=False
     ):
         axes.plot(np.asarray(x), np.asarray(y), marker, color=color, markersize=6, label=name)
-    axes.plot(1, 1, "*", color="black", markersize=13, label="real points")
+    axes.plot(*real, "*", color="black", markersize=13, label="real points")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend()
     return figure

@@ -26,7 +26,8 @@ class Interval:
 
     @classmethod
     def of(cls, values: pd.Series[float]) -> Interval:
-        """Student's interval; infinite when there is one seed only."""
+        """Student's interval of what is known; infinite when that is one seed only."""
+        values = values.dropna()
         n, mean = len(values), float(values.mean())
         half = float(stats.t.ppf(0.975, n - 1) * values.std() / math.sqrt(n)) if n > 1 else math.inf
         return cls(mean, mean - half, mean + half, n)
@@ -36,7 +37,10 @@ class Interval:
         return self.low > value or self.high < value
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        if not self.seeds:
+            return "–"
+        spread = f"[{self.low:.3g}, {self.high:.3g}]" if self.seeds > 1 else "(one seed)"
+        return f"{self.mean:.3g} {spread}"
 
 
 @dataclass(frozen=True)
@@ -95,5 +99,5 @@ class Results:
         """
         above = self.values(measure, change, data=data, epoch=epoch)
         below = self.values(measure, to, data=data, epoch=epoch if to_epoch is None else to_epoch)
-        found = Interval.of((above / below).dropna().map(math.log))  # seeds that only one of them has drop out
+        found = Interval.of((above / below).map(math.log))  # seeds that only one of them has are not known
         return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.seeds)

@@ -160,13 +160,14 @@ def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_re
         {"a": ([1.0, 1.1], [2.0, 2.1]), "b": ([1.2], [1.1])},
         "copies",
         "sharpness",
+        (0, 1),
     )
     (axes,) = figure.axes
     kernels, a, b, real = axes.lines
     assert (kernels.get_linestyle(), kernels.get_marker()) == ("-", "None")
     assert (a.get_linestyle(), list(a.get_xdata()), list(a.get_ydata())) == ("None", [1.0, 1.1], [2.0, 2.1])
     assert a.get_marker() != b.get_marker()
-    assert (list(real.get_xdata()), list(real.get_ydata())) == ([1], [1])
+    assert (list(real.get_xdata()), list(real.get_ydata())) == ([0], [1])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "sharpness")
 
 

@@ -52,9 +52,17 @@ def test_the_interval_is_students():
     assert str(Interval(1.234, 0.5, 2.0, 5)) == "1.23 [0.5, 2]"
 
 
+def test_what_is_not_known_does_not_count():
+    known = pd.Series([1.0, 2.0, 4.0])
+    assert Interval.of(pd.Series([1.0, math.nan, 2.0, 4.0, math.nan])) == Interval.of(known)
+    none = Interval.of(pd.Series([math.nan]))
+    assert (str(none), none.seeds, none.excludes(1)) == ("–", 0, False)
+
+
 def test_one_seed_says_nothing():
     found = Interval.of(pd.Series([0.1]))
     assert (found.low, found.high) == (-math.inf, math.inf)
+    assert str(found) == "0.1 (one seed)"
     assert not found.excludes(1)
 
 
