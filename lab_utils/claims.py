@@ -124,14 +124,14 @@ def claims_table(results: Results) -> pd.DataFrame:
             _verdict(results, few, base, HELPS),
             f"16 noises a point and epoch at as many steps: {_compare(results, few, base)}; 4 noises: "
             f"{_compare(results, many, base)}.",
-            "Too few ways of noising?",
+            "Ways of noising",
         ),
         (
             "The noise was different each time, so the model learned slowly.",
             _verdict(results, {"fixed_noises": 1}, base, HELPS),
             f"One fixed noise for each point: {_compare(results, {'fixed_noises': 1}, base)}; 16 fixed ones: "
             f"{_compare(results, {'fixed_noises': 16}, base)}.",
-            "Too few ways of noising?",
+            "Ways of noising",
         ),
         (
             "A network of larger capacity might help.",
@@ -139,13 +139,13 @@ def claims_table(results: Results) -> pd.DataFrame:
             f"Width 128 instead of 64, with a rate that falls: {_compare(results, wide, DECAY)}; with the original's "
             f"rate: {_compare(results, {'width': 128}, base)}; depth 6 instead of 3: "
             f"{_compare(results, {'depth': 6}, base)}.",
-            "Too small a network?",
+            "Size of the network",
         ),
         (
             "(Not in the report:) the timesteps were drawn in the wrong way.",
             _verdict(results, {"timesteps": "log-SNR"}, base, HELPS),
             f"Evenly in log-SNR instead of t: {_compare(results, {'timesteps': 'log-SNR'}, base)}.",
-            "Or noised in the wrong ways?",
+            "Ways of drawing t",
         ),
         (
             "(Not in the report:) a better recipe does more in 500 epochs than the original's in 2000.",

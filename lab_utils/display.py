@@ -94,7 +94,10 @@ def show_animation(animation: Animation, name: str, caption: str, alt: str) -> N
 
 
 def show_table(table: pd.DataFrame, name: str, caption: str, *, top: bool = False) -> None:
-    """Show measured results as a table, which the report's index repeats: among the others, or on `top` of all."""
-    data = {"text/html": table.to_html(), "text/plain": table.to_string()}
+    """Show measured results as a table, which the report's index repeats: among the others, or on `top` of all.
+
+    The one on top is of words, which the report's style aligns as such.
+    """
+    data = {"text/html": table.to_html(classes="plain" if top else None), "text/plain": table.to_string()}
     _publish(data, kind="table", name=name, caption=caption, place="top" if top else "below")
     _caption(name, caption)
