@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,24 @@ class Results:
     ) -> Interval:
         """The mean of one measure over seeds. Arguments and errors as for `values`."""
         return Interval.of(self.values(measure, change, data=data, epoch=epoch))
+
+    def summary(
+        self,
+        changes: Mapping[str, Mapping[str, Any]],
+        measures: Sequence[str],
+        *,
+        data: str = "cities",
+        epoch: int | None = None,
+    ) -> pd.DataFrame:
+        """Means with their intervals, as text: a row for each of the named changes, a column for each measure.
+
+        Arguments and errors as for `values`.
+        """
+        rows = {
+            name: {measure: str(self.mean(measure, change, data=data, epoch=epoch)) for measure in measures}
+            for name, change in changes.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=[*measures])
 
     def ratio(
         self,

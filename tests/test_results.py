@@ -44,6 +44,13 @@ def test_what_is_not_there_is_named(results):
         results.values("sharpness", epoch=500)
 
 
+def test_a_summary_is_the_means_by_name(results):
+    found = results.summary({"plain": {}, "wide": {"width": 128}}, ["sharpness"], epoch=200)
+    assert found.index.tolist() == ["plain", "wide"]
+    assert found.loc["wide", "sharpness"] == str(results.mean("sharpness", {"width": 128}, epoch=200))
+    assert results.summary({"plain": {}}, ["sharpness"], data="spiral").iloc[0, 0] == "7 [7, 7]"
+
+
 def test_the_interval_is_students():
     values = pd.Series([1.0, 2.0, 4.0, 4.5])
     found = Interval.of(values)
