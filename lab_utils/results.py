@@ -39,7 +39,8 @@ class Interval:
     def __str__(self) -> str:
         if not self.seeds:
             return "–"
-        spread = f"[{self.low:.3g}, {self.high:.3g}]" if self.seeds > 1 else "(one seed)"
+        # so that a narrow table breaks its lines before an interval, not in it
+        spread = f"[{self.low:.3g},\N{NO-BREAK SPACE}{self.high:.3g}]" if self.seeds > 1 else "(one seed)"
         return f"{self.mean:.3g} {spread}"
 
 

@@ -48,7 +48,7 @@ def test_a_summary_is_the_means_by_name(results):
     found = results.summary({"plain": {}, "wide": {"width": 128}}, ["sharpness"], epoch=200)
     assert found.index.tolist() == ["plain", "wide"]
     assert found.loc["wide", "sharpness"] == str(results.mean("sharpness", {"width": 128}, epoch=200))
-    assert results.summary({"plain": {}}, ["sharpness"], data="spiral").iloc[0, 0] == "7 [7, 7]"
+    assert results.summary({"plain": {}}, ["sharpness"], data="spiral").iloc[0, 0] == "7 [7,\N{NO-BREAK SPACE}7]"
 
 
 def test_the_interval_is_students():
@@ -56,7 +56,7 @@ def test_the_interval_is_students():
     found = Interval.of(values)
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
     assert (found.mean, found.low, found.high, found.seeds) == pytest.approx((values.mean(), low, high, 4))
-    assert str(Interval(1.234, 0.5, 2.0, 5)) == "1.23 [0.5, 2]"
+    assert str(Interval(1.234, 0.5, 2.0, 5)) == "1.23 [0.5,\N{NO-BREAK SPACE}2]"
 
 
 def test_what_is_not_known_does_not_count():
