@@ -359,7 +359,7 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str,
         axes.set(title=title, xlabel=xlabel)
         axes.grid(visible=False, axis="y")
     all_axes[0].set_yticks(range(len(recipes)), recipes)
-    all_axes[0].invert_yaxis()
+    all_axes[0].set_ylim(len(recipes) - 0.5, -0.5)  # the first at the top, none cut off
     if log:
         all_axes[0].set_xscale("log")
         all_axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))

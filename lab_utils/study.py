@@ -62,7 +62,9 @@ FINE: Configuration = {"input_frequencies": 32, "max_frequency": 256.0}
 FADING: Configuration = {**FINE, "fading": True}
 DETAIL: Configuration = {"timesteps": "detail"}
 DECAY: Configuration = {"decay": True}
-BETTER: Configuration = {**FADING, **DETAIL, **DECAY, "width": 128, "batch_size": 250}
+SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
+MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
+BETTER: Configuration = {**MORE_STEPS, "width": 128}
 
 ALWAYS = ("energy distance", "sharpness", "copies")  # at each checkpoint; at the last also the rest but W2, the dearest
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
@@ -86,7 +88,8 @@ SWEEPS: dict[str, list[Configuration]] = {
         FADING,
         DETAIL,
         {**DETAIL, **DECAY},
-        {**DETAIL, **DECAY, **FADING},
+        SHARP,
+        MORE_STEPS,
         BETTER,
         {**BETTER, "epochs": 500},
     ],
