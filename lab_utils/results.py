@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Results:
-    """The study's table, as `engine.read_table` gives it."""
+    """The study's table, as `tables.read_table` gives it."""
 
     table: pd.DataFrame
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lab_utils import WORKERS
-from lab_utils.engine import RunsFailedError, TableError, run_table
+from lab_utils.engine import RunsFailedError, run_table
 from lab_utils.files import DATA
 from lab_utils.likelihood import FlowError, log_likelihood
 from lab_utils.losses import Noised, along_t, answers, gradient_signal, noise, squared
@@ -31,6 +31,7 @@ from lab_utils.points import Dataset, dataset
 from lab_utils.runs import fit
 from lab_utils.sampling import sample
 from lab_utils.schedules import KINDS
+from lab_utils.tables import TableError
 from lab_utils.training import Recipe
 
 Configuration = dict[str, Any]

@@ -25,7 +25,7 @@ from lab_utils.files import PROJECT
 # Each module imports only from floors below its own. A new module gets its place here.
 FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
-    {"points", "schedules"},
+    {"points", "schedules", "tables"},
     {"model", "mixtures", "distances", "counts"},
     {"optimal", "metrics", "training", "sampling", "examine"},
     {"runs", "losses", "likelihood"},

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from lab_utils import study
-from lab_utils.engine import RunsFailedError, TableError
+from lab_utils.engine import RunsFailedError
 from lab_utils.likelihood import FlowError
 from lab_utils.losses import answers, squared
 from lab_utils.runs import fit
 from lab_utils.sampling import sample
 from lab_utils.study import BASE, DATASETS, PARTS, SWEEPS, build, grid, main, measure_model, run
+from lab_utils.tables import TableError
 
 SMALL = {
     "data": "gaussian",
