@@ -9,6 +9,7 @@ from lab_utils import study
 from lab_utils.engine import RunsFailedError
 from lab_utils.likelihood import FlowError
 from lab_utils.losses import answers, squared
+from lab_utils.metrics import Benchmark
 from lab_utils.runs import fit
 from lab_utils.sampling import sample
 from lab_utils.study import BASE, DATASETS, PARTS, SWEEPS, build, grid, main, measure_model, run
@@ -31,13 +32,14 @@ SMALL = {
 def small(tmp_path, monkeypatch):
     """A cache of the test's own, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
-    for name, value in {"SIZE": 300, "REFERENCES": 2}.items():
+    for name, value in {"SIZE": 300, "FEW": 100, "REFERENCES": 2}.items():
         monkeypatch.setattr(study, name, value)
-    study._data.cache_clear()
-    study._truth.cache_clear()
+    caches = (study._data, study._few, study._truth)
+    for cache in caches:
+        cache.cache_clear()
     yield
-    study._data.cache_clear()
-    study._truth.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def key(configuration):
@@ -109,6 +111,8 @@ def test_the_measures_are_those_of_the_model():
     _, benchmark = study._data("gaussian", 100)
     assert (benchmark.size, benchmark.references) == (300, 2)
     assert measures["sharpness"] == benchmark.measure("sharpness", sample(model, 300, seed=3)).multiple
+    few = Benchmark(data.held_out, size=100, references=2)
+    assert measures["W2"] == few.measure("W2", sample(model, 300, seed=3)[:100]).multiple
     assert math.isfinite(measures["log-likelihood"])
     assert torch.isfinite(real).all()
     assert "coverage" in measures
