@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from lab_utils import WORKERS
 from lab_utils.points import check_points
-from lab_utils.schedules import Denoiser, Schedule
+from lab_utils.samplers import even_in_log_snr
+from lab_utils.schedules import Denoiser
 
 BLOCK = 512  # points
 NODES = 64
@@ -30,21 +31,6 @@ NODES = 64
 
 class FlowError(ValueError):
     """A flow that cannot be followed: its steps are too long, or the denoiser's answer has no derivative."""
-
-
-def flow_nodes(schedule: Schedule, nodes: int = NODES) -> list[int]:
-    """The timesteps at which the flow is taken: first, last, and between them those nearest to even steps of log SNR.
-
-    They are fewer than `nodes` where the schedule itself takes longer steps.
-
-    Raises:
-        ValueError: if `nodes` is no whole number of 2 or more.
-    """
-    if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 2:
-        raise ValueError(f"nodes must be a whole number of 2 or more, not {nodes!r}")
-    fall = -schedule.snr.log()
-    wanted = torch.linspace(float(fall[0]), float(fall[-1]), nodes, dtype=torch.float64)
-    return sorted(map(int, (wanted.unsqueeze(1) - fall).abs().argmin(dim=1).unique()))
 
 
 def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) -> Tensor:
@@ -65,7 +51,7 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
         denoiser: a trained model, which is asked in its own precision, or any other, which is asked in float64; its
             answer for a point must depend on no other point, and have a derivative.
         points: (n, 2) finite floats, normalised.
-        nodes: how many timesteps to use, at most; see `flow_nodes`. The time it takes grows with it.
+        nodes: how many timesteps to use, at most; see `even_in_log_snr`. The time it takes grows with it.
 
     Returns:
         (n,) float64. The same whatever the number of cores.
@@ -77,7 +63,7 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
     check_points(points)
     if not points.isfinite().all():
         raise ValueError(f"points must be finite; {int((~points.isfinite()).any(dim=1).sum())} are not")
-    taken = flow_nodes(denoiser.schedule, nodes)
+    taken = even_in_log_snr(denoiser.schedule, nodes)
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             return torch.cat(list(pool.map(lambda block: _follow(denoiser, block, taken), points.split(BLOCK))))

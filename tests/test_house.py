@@ -26,7 +26,7 @@ from lab_utils.files import PROJECT
 FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
     {"points", "schedules", "tables"},
-    {"model", "mixtures", "distances", "counts"},
+    {"model", "mixtures", "distances", "counts", "samplers"},
     {"optimal", "metrics", "training", "sampling", "examine"},
     {"runs", "losses", "likelihood"},
     {"figures", "display", "engine"},

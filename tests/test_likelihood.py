@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lab_utils import likelihood
-from lab_utils.likelihood import FlowError, flow_nodes, log_likelihood
+from lab_utils.likelihood import FlowError, log_likelihood
 from lab_utils.mixtures import GaussianMixture, exact_mixture
 from lab_utils.model import DiffusionGenerator
 from lab_utils.optimal import BestDenoiser
@@ -139,34 +139,10 @@ def test_it_leaves_no_gradients_behind_and_works_where_they_are_off(denoiser):
     assert log_likelihood(denoiser, points[:0]).shape == (0,)
 
 
-# --- nodes
-
-
-def test_nodes_are_even_in_the_log_of_the_snr():
-    schedule = linear()
-    taken = flow_nodes(schedule, 20)
-    assert (taken[0], taken[-1], len(taken)) == (0, 999, 20)
-    steps = schedule.snr[taken].log().diff()
-    assert float(steps.max() - steps.min()) < 0.75 * float(-steps.mean())  # the first timesteps are far apart
-    assert float((steps[8:] - steps[8:].mean()).abs().max()) < 0.1
-    assert taken == sorted(set(taken))
-
-
-@pytest.mark.parametrize(("timesteps", "nodes", "count"), [(1, 2, 1), (2, 64, 2), (5, 1000, 5), (1000, 2, 2)])
-def test_there_are_no_more_nodes_than_timesteps(timesteps, nodes, count):
-    taken = flow_nodes(linear(timesteps=timesteps), nodes)
-    assert len(taken) == count
-    assert taken[-1] == timesteps - 1
-
-
 @pytest.mark.parametrize("nodes", [1, 0, 2.5, True])
 def test_fewer_than_two_nodes_are_refused(nodes):
-    for call in (
-        lambda: flow_nodes(linear(), nodes),
-        lambda: log_likelihood(DiffusionGenerator(), normal(3), nodes=nodes),
-    ):
-        with pytest.raises(ValueError, match=rf"nodes must be a whole number of 2 or more, not {nodes}"):
-            call()
+    with pytest.raises(ValueError, match=rf"must be a whole number of 2 or more, not {nodes}"):
+        log_likelihood(DiffusionGenerator(), normal(3), nodes=nodes)
 
 
 # --- refusals

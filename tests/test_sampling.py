@@ -3,14 +3,13 @@
 import math
 import time
 
-import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
 
 from lab_utils import sampling
-from lab_utils.sampling import BLOCK, initial_noise, reverse_step, sample, snapshots, step_coefficients
-from lab_utils.schedules import Schedule, linear, sigmoid
+from lab_utils.samplers import ancestral, ddim, dpm_solver, reverse_step
+from lab_utils.sampling import BLOCK, initial_noise, sample, snapshots
+from lab_utils.schedules import linear, sigmoid
 
 SHORT = sigmoid(timesteps=8)
 
@@ -39,68 +38,6 @@ class ExactGaussian:
         return ((1 - a).sqrt() * (x_t.double() - a.sqrt() * self.mean) @ precision).to(x_t)
 
 
-# --- single steps
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [("posterior", "fixed_small"), ("beta", "fixed_large")])
-@pytest.mark.parametrize("make", [linear, sigmoid])
-def test_every_single_step_is_that_of_diffusers(make, ours, theirs):
-    """For each t of 0 … 999, to 1e-5, from the same point, prediction and noise.
-
-    Their tables are float32, which is not enough for a sigmoid's end, where ᾱ is 7e-8. So they get ours, and it is
-    the formula that is compared, not its rounding; that the tables agree is a test of the schedules.
-    """
-    schedule = make()
-    scheduler = DDPMScheduler(num_train_timesteps=1000, variance_type=theirs, clip_sample=False)
-    scheduler.betas, scheduler.alphas = schedule.betas, schedule.alphas
-    scheduler.alphas_cumprod, scheduler.one = schedule.alphas_cumprod, torch.ones((), dtype=torch.float64)
-    coefficients = step_coefficients(schedule, ours).tolist()
-    generator = torch.Generator().manual_seed(0)
-    for t in range(1000):
-        x_t, epsilon = torch.randn(2, 6, 2, generator=generator)
-        expected = scheduler.step(epsilon, t, x_t, generator=torch.Generator().manual_seed(t)).prev_sample
-        noise = torch.randn(6, 2, generator=torch.Generator().manual_seed(t))
-        stepped = reverse_step(coefficients[t], x_t, epsilon, noise)
-        assert stepped.dtype == torch.float32
-        # relative to the size of the points where a step multiplies them by 31.6
-        torch.testing.assert_close(stepped, expected.float(), rtol=1e-5, atol=1e-5, msg=lambda m, t=t: f"t = {t}: {m}")
-
-
-@pytest.mark.parametrize("schedule", [linear(), sigmoid(), SHORT, Schedule([0.3])], ids=["linear", "sigmoid", "8", "1"])
-def test_the_posterior_step_is_bayes_rule(schedule):
-    """Ho et al.'s eq. 7, written out here, with x_0 put in as eq. 4 solved for it."""
-    x_t, epsilon = torch.randn(2, 5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    betas = schedule.betas.numpy()
-    curve = np.cumprod(1 - betas)
-    zero = torch.zeros_like(x_t)
-    coefficients = step_coefficients(schedule).tolist()
-    for t in range(schedule.timesteps):
-        before = curve[t - 1] if t else 1.0
-        x_0 = (x_t - math.sqrt(1 - curve[t]) * epsilon) / math.sqrt(curve[t])
-        mean = (math.sqrt(before) * betas[t] * x_0 + math.sqrt(1 - betas[t]) * (1 - before) * x_t) / (1 - curve[t])
-        stepped = reverse_step(coefficients[t], x_t, epsilon, zero)
-        torch.testing.assert_close(stepped, mean, rtol=1e-6, atol=1e-9)
-        noise = reverse_step(coefficients[t], zero, zero, torch.ones_like(x_t))[0, 0]
-        assert float(noise) ** 2 == pytest.approx((1 - before) / (1 - curve[t]) * betas[t], rel=1e-9)
-
-
-@pytest.mark.parametrize("variance", ["posterior", "beta"])
-def test_the_last_step_adds_no_noise_and_every_other_does(variance):
-    for schedule in (linear(), sigmoid(), SHORT):
-        noise = step_coefficients(schedule, variance)[:, 2]
-        assert noise[0] == 0
-        assert (noise[1:] > 0).all()
-
-
-def test_an_unknown_variance_is_refused():
-    for call in (
-        lambda: step_coefficients(SHORT, "small"),
-        lambda: sample(Recorder(), 1, variance="small"),
-    ):
-        with pytest.raises(ValueError, match="variance must be one of posterior, beta, not 'small'"):
-            call()
-
-
 # --- whole runs
 
 
@@ -117,11 +54,11 @@ def test_the_exact_epsilon_of_a_gaussian_gives_that_gaussian_back(make, variance
     cov = torch.tensor([[1.3, 0.55], [0.55, 0.4]])
     exact = ExactGaussian(schedule, mean, cov)
     n = 16_384
-    x = sample(exact, n, seed=0, variance=variance).double()
+    x = sample(exact, n, seed=0, sampler=ancestral(schedule, variance)).double()
 
     m, s, eye = torch.zeros(2).double(), torch.eye(2).double(), torch.eye(2).double()
     for t in range(999, -1, -1):
-        a, b, c = step_coefficients(schedule, variance)[t]
+        a, b, c, _ = ancestral(schedule, variance).coefficients[999 - t]
         shift = exact.epsilon(torch.zeros(1, 2).double(), torch.tensor(t))
         matrix = a * eye - b * (exact.epsilon(eye, torch.tensor(t)) - shift)  # symmetric, so rows are columns
         m, s = m @ matrix - b * shift[0], matrix @ s @ matrix + c**2 * eye
@@ -142,11 +79,26 @@ def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     [(_, generator)] = sampling._generators(5, seed=3)
     x = torch.randn(5, 2, generator=generator)
     assert torch.equal(x, initial_noise(5, seed=3))
-    coefficients = step_coefficients(SHORT).tolist()
+    coefficients = ancestral(SHORT).coefficients.flip(0).tolist()
     for t in range(7, -1, -1):
         noise = torch.randn(5, 2, generator=generator) if t else torch.zeros(5, 2)
         x = reverse_step(coefficients[t], x, denoiser.epsilon(x, torch.tensor(t)), noise)
     torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", [ddim(SHORT, 4, 0.5), dpm_solver(SHORT, 4)], ids=["DDIM", "DPM-Solver"])
+def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
+    denoiser = Recorder()
+    kept = snapshots(denoiser, 5, range(len(sampler) + 1), seed=3, sampler=sampler)
+    assert tuple(seen[0] for seen in denoiser.seen) == sampler.timesteps
+    [(_, generator)] = sampling._generators(5, seed=3)
+    x, before = torch.randn(5, 2, generator=generator), None
+    for k, (row, (p, q)) in enumerate(zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)):
+        torch.testing.assert_close(kept[k], x)
+        epsilon = denoiser.epsilon(x, torch.tensor(0))
+        noise = torch.randn(5, 2, generator=generator) if row[2] else torch.zeros(5, 2)
+        x, before = reverse_step(row, x, epsilon, noise, before), p * x - q * epsilon
+    torch.testing.assert_close(kept[len(sampler)], x)
 
 
 def test_after_k_steps_are_the_points_that_enter_the_denoiser_next():
@@ -212,7 +164,7 @@ def test_two_denoisers_meet_the_same_noise_at_the_start_and_at_each_step():
 
     def noise(schedule, kept, factor):
         for k in range(7):  # the last step adds none
-            a, b, c = step_coefficients(schedule)[7 - k].tolist()
+            a, b, c, _ = ancestral(schedule).coefficients[k].tolist()
             yield (kept[k + 1] - a * kept[k] + b * factor * torch.sin(kept[k])) / c
 
     for one, two, three in zip(
