@@ -149,9 +149,16 @@ def reverse_step(
     """One reverse step: (n, 2) x_t, the ε predicted there, standard normal noise, x̂ of the step before → (n, 2).
 
     `coefficients` is a row of a sampler's, as plain numbers.
+
+    Raises:
+        ValueError: if the step needs x̂ and there is none.
     """
     a, b, c, d = coefficients
     x = a * x_t - b * epsilon
     if c:
         x += c * noise
-    return x + d * before if d and before is not None else x
+    if not d:
+        return x
+    if before is None:
+        raise ValueError("this step goes on from two estimates of the data: give that of the step before, too")
+    return x + d * before

@@ -69,6 +69,7 @@ def snapshots(
         raise ValueError(f"n must be 1 or more, not {n}")
     if not kept or kept[0] < 0 or kept[-1] > total:
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
+    multistep = sampler.multistep
     steps = [*zip(sampler.timesteps, sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)]
     results = {k: torch.empty(n, 2) for k in kept}
 
@@ -82,7 +83,7 @@ def snapshots(
             epsilon = denoiser.epsilon(x, torch.tensor([t]))
             if c:
                 noise.normal_(generator=generator)
-            now = p * x - q * epsilon if sampler.multistep else estimate
+            now = p * x - q * epsilon if multistep else estimate
             x, estimate = reverse_step((a, b, c, d), x, epsilon, noise, estimate), now
         results[kept[-1]][part] = x
         return len(x)

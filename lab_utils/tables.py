@@ -69,7 +69,7 @@ def run_key(configuration: Configuration) -> str:
     """The key of the run with this configuration: 16 hexadecimal digits (the module's text says what it is made of).
 
     Raises:
-        TableError: a column has no name, has the name of one of the engine's own, or a value that is no scalar.
+        TableError: a column has no name, has the name of one that every file has, or a value that is no scalar.
     """
     values = {}
     for name, value in configuration.items():

@@ -140,6 +140,12 @@ def test_of_a_single_point_every_way_leads_there(make, way):
     torch.testing.assert_close(found, point.float().expand(100, 2), rtol=0, atol=2e-4)
 
 
+def test_a_step_from_two_estimates_is_refused_with_one():
+    row = dpm_solver(SHORT, 4).coefficients[1].tolist()
+    with pytest.raises(ValueError, match="two estimates of the data: give that of the step before"):
+        reverse_step(row, *normal(0, 3, 6, 2))
+
+
 def test_what_no_sampler_can_be_is_refused():
     with pytest.raises(ValueError, match="variance must be one of posterior, beta, not 'small'"):
         ancestral(SHORT, "small")
@@ -148,7 +154,9 @@ def test_what_no_sampler_can_be_is_refused():
             ddim(SHORT, 5, eta)
     for make in (ddim, dpm_solver, even_in_log_snr):
         for steps in (1, 0, 2.5, True):
-            with pytest.raises(ValueError, match=f"must be a whole number of 2 or more, not {steps}"):
+            with pytest.raises(
+                ValueError, match=f"the number of timesteps must be a whole number of 2 or more, not {steps}"
+            ):
                 make(SHORT, steps)
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_utils.tables import FACTS, TableError, add_run, cell, check_inputs, read, read_table, run_key
+from lab_utils.engine import _run, run_table
+from lab_utils.tables import FACTS, TableError, add_run, check_inputs, read, read_table, run_key
 
 
 def rows(configuration):
     """What a run of this configuration puts into the file: one row with the result 1."""
-    cells = {name: cell(name, value) for name, value in configuration.items()}
-    return [cells | dict.fromkeys(FACTS, "0") | {"run": run_key(configuration), "row": "1"}]
+    return _run(lambda _: [{"row": 1}], configuration, [*configuration])
 
 
 @pytest.fixture
@@ -114,7 +114,9 @@ LINE = b"0123456789abcdef,1,0.1,3.11,2.13,CPU,0.5,7\n"
 def test_a_damaged_file_is_left_as_it_is(path, content, said):
     path.parent.mkdir()
     path.write_bytes(content)
-    for act in (partial(add_run, path, ["a"], run_key({"a": 1}), rows({"a": 1})), partial(read_table, path)):
+    one = {"a": 1}
+    adding = partial(add_run, path, ["a"], run_key(one), rows(one))
+    for act in (partial(run_table, rows, [one], path), adding, partial(read_table, path)):
         with pytest.raises(TableError, match=f"results.csv.*{said}.*name another file"):
             act()
     assert path.read_bytes() == content
