@@ -154,11 +154,11 @@ def reverse_step(
         ValueError: if the step needs x̂ and there is none.
     """
     a, b, c, d = coefficients
-    x = a * x_t - b * epsilon
+    x = (a * x_t).sub_(epsilon, alpha=b)
     if c:
-        x += c * noise
+        x.add_(noise, alpha=c)
     if not d:
         return x
     if before is None:
         raise ValueError("this step goes on from two estimates of the data: give that of the step before, too")
-    return x + d * before
+    return x.add_(before, alpha=d)

@@ -7,7 +7,7 @@ the block's number. So the same seed gives the same points, however many cores s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
@@ -16,6 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
+from lab_utils.inference import Along
+from lab_utils.model import DiffusionGenerator
 from lab_utils.samplers import Sampler, ancestral, reverse_step
 from lab_utils.schedules import Denoiser
 
@@ -34,6 +36,14 @@ def initial_noise(n: int, seed: int = SEED) -> Tensor:
     """The (n, 2) standard normal points from which `sample` starts with this seed, whatever the denoiser."""
     blocks = [torch.randn(part.stop - part.start, 2, generator=generator) for part, generator in _generators(n, seed)]
     return torch.cat(blocks)
+
+
+def _answers(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Callable[[Tensor, int], Tensor]]:
+    """For a block of n points: x_t, (n, 2), and the number of its timestep → ε, (n, 2)."""
+    if isinstance(denoiser, DiffusionGenerator):
+        return Along(denoiser, timesteps).block
+    each = torch.tensor(timesteps).split(1)
+    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
 
 
 def snapshots(
@@ -70,21 +80,23 @@ def snapshots(
     if not kept or kept[0] < 0 or kept[-1] > total:
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
     multistep = sampler.multistep
-    steps = [*zip(sampler.timesteps, sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)]
+    steps = [*zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)][: kept[-1]]
+    block = _answers(denoiser, sampler.timesteps)
     results = {k: torch.empty(n, 2) for k in kept}
 
     @torch.inference_mode()
     def run(part: slice, generator: torch.Generator) -> int:
         x = torch.randn(part.stop - part.start, 2, generator=generator)
         noise, estimate = torch.empty_like(x), torch.zeros_like(x)
-        for k, (t, (a, b, c, d), (p, q)) in enumerate(steps[: kept[-1]]):
+        epsilon_at = block(len(x))
+        for k, (row, (p, q)) in enumerate(steps):
             if k in results:
                 results[k][part] = x
-            epsilon = denoiser.epsilon(x, torch.tensor([t]))
-            if c:
+            epsilon = epsilon_at(x, k)
+            if row[2]:
                 noise.normal_(generator=generator)
             now = p * x - q * epsilon if multistep else estimate
-            x, estimate = reverse_step((a, b, c, d), x, epsilon, noise, estimate), now
+            x, estimate = reverse_step(row, x, epsilon, noise, estimate), now
         results[kept[-1]][part] = x
         return len(x)
 

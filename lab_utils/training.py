@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
 from lab_utils.model import DiffusionGenerator
@@ -89,6 +90,21 @@ class Recipe:
             raise ValueError(f"checkpoints must lie in 1 … {self.epochs} epochs; got {wrong}")
 
 
+def in_one(network: nn.Module) -> nn.Parameter:
+    """All weights of `network` in one vector, of which they become views, as their gradients become of its gradient.
+
+    The network is small: what Adam and the moving average do to a dozen tensors one by one takes as long as the
+    backward pass. To one vector they do it in no time.
+    """
+    weights = [*network.parameters()]
+    whole = nn.Parameter(parameters_to_vector(weights).detach())
+    whole.grad = torch.zeros_like(whole)
+    vector_to_parameters(whole, weights)
+    for weight, gradient in zip(weights, whole.grad.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = gradient.view_as(weight)
+    return whole
+
+
 class Trainer:
     """The training loop of Ho et al. 2020, algorithm 1, on (n, 2) float32 points in normalised units.
 
@@ -96,9 +112,9 @@ class Trainer:
     >>> for loss in trainer:          # one turn is one epoch
     ...     print(trainer.epoch, loss)
 
-    Stop between two turns and iterate again, and it goes on with the next epoch. `averaged` is the model to sample
-    from. `state_dict` and `load_state_dict` carry everything that the next epoch depends on, so a trainer that was
-    saved and loaded goes on with the same bits.
+    Stop between two turns and iterate again, and it goes on with the next epoch. `averaged` is the model with the
+    moving average of the weights, to sample from. `state_dict` and `load_state_dict` carry everything that the next
+    epoch depends on, so a trainer that was saved and loaded goes on with the same bits.
 
     Raises:
         ValueError: if the points are none, of another shape than (n, 2), or not float32.
@@ -109,28 +125,20 @@ class Trainer:
         if train.dtype != torch.float32 or not len(train):
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=self.recipe.learning_rate, fused=True)
+        self.averaged = deepcopy(network)
+        self.weights, self.average = in_one(network), in_one(self.averaged)
+        self.optimiser = torch.optim.Adam([self.weights], lr=self.recipe.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(self.recipe.seed)
         self.chances = timestep_probabilities(network.schedule, self.recipe.timesteps)
-        weights = timestep_probabilities(network.schedule, self.recipe.weights) * network.schedule.timesteps
-        self.weights = None if self.recipe.weights == "uniform" else weights.float().unsqueeze(1)
+        counts = timestep_probabilities(network.schedule, self.recipe.weights) * network.schedule.timesteps
+        self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
-        self.average = AveragedModel(network, multi_avg_fn=self._average)
         self.losses: list[float] = []
 
     @property
     def epoch(self) -> int:
         """How many epochs are done."""
         return len(self.losses)
-
-    @property
-    def averaged(self) -> DiffusionGenerator:
-        """The model with the moving average of the weights."""
-        return cast(DiffusionGenerator, self.average.module)
-
-    def _average(self, averaged: Any, current: Any, steps: Any) -> None:
-        decay = min(self.recipe.ema_decay, (1 + int(steps)) / (10 + int(steps)))
-        get_ema_multi_avg_fn(decay)(averaged, current, steps)
 
     def __iter__(self) -> Iterator[float]:
         """Train epoch after epoch up to the recipe's number; give the mean loss of each."""
@@ -143,6 +151,9 @@ class Trainer:
         fall = (1 + math.cos(math.pi * step / steps)) / 2 if self.recipe.decay else 1
         return self.recipe.learning_rate * rise * fall
 
+    def _ema_decay(self, step: int) -> float:
+        return min(self.recipe.ema_decay, (1 + step) / (10 + step)) if step else 0
+
     def _train_one_epoch(self) -> float:
         n = len(self.train)
         order = torch.cat([torch.randperm(n, generator=self.generator) for _ in range(self.recipe.noises)])
@@ -152,10 +163,11 @@ class Trainer:
             step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
             self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
             loss = self._loss(batch)
-            self.optimiser.zero_grad()
+            self.optimiser.zero_grad(set_to_none=False)
             loss.backward()
             self.optimiser.step()
-            self.average.update_parameters(self.network)
+            with torch.no_grad():
+                self.average.lerp_(self.weights, 1 - self._ema_decay(step))
             total += loss.detach() * len(batch)
         return float(total / len(order))
 
@@ -178,13 +190,13 @@ class Trainer:
         # q_sample in float32, from the tables that the network holds anyway
         x_t = network.signal_scale[t] * self.train[batch] + network.noise_scale[t] * epsilon
         errors = (network.predict(x_t, t) - epsilon).square()
-        return (errors if self.weights is None else errors * self.weights[t]).mean()
+        return (errors if self.counts is None else errors * self.counts[t]).mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch depends on."""
         return {
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -193,7 +205,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
+        self.averaged.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.losses = state["losses"].tolist()

@@ -27,8 +27,8 @@ FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
     {"points", "schedules", "tables"},
     {"model", "mixtures", "distances", "counts", "samplers"},
-    {"optimal", "metrics", "training", "sampling", "examine"},
-    {"runs", "losses", "likelihood"},
+    {"optimal", "metrics", "training", "inference", "examine"},
+    {"runs", "losses", "likelihood", "sampling"},
     {"figures", "display", "engine"},
     {"widgets", "pages", "study"},
     {"results"},

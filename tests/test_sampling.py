@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lab_utils import sampling
+from lab_utils.model import DiffusionGenerator
 from lab_utils.samplers import ancestral, ddim, dpm_solver, reverse_step
 from lab_utils.sampling import BLOCK, initial_noise, sample, snapshots
 from lab_utils.schedules import linear, sigmoid
@@ -99,6 +100,22 @@ def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
         noise = torch.randn(5, 2, generator=generator) if row[2] else torch.zeros(5, 2)
         x, before = reverse_step(row, x, epsilon, noise, before), p * x - q * epsilon
     torch.testing.assert_close(kept[len(sampler)], x)
+
+
+def test_a_network_is_sampled_like_any_other_denoiser_of_the_same_answers():
+    model = DiffusionGenerator(schedule=sigmoid(timesteps=30), width=16, input_frequencies=4, fading=True)
+    with torch.no_grad():
+        model.leave.weight.normal_(generator=torch.Generator().manual_seed(0))
+
+    class Plain:
+        schedule = model.schedule
+
+        def epsilon(self, x_t, t):
+            return model.epsilon(x_t, t)
+
+    for sampler in (None, dpm_solver(model.schedule, 6)):
+        expected = sample(Plain(), BLOCK + 7, sampler=sampler)
+        torch.testing.assert_close(sample(model, BLOCK + 7, sampler=sampler), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_after_k_steps_are_the_points_that_enter_the_denoiser_next():
