@@ -19,6 +19,10 @@ from lab_utils.schedules import Schedule
 
 VARIANCES = ("posterior", "beta")
 
+# Where ᾱ is smaller, normalised data can't be told from pure noise. The loss hardly trains a network there, for it sees
+# the network's part of the answer times √ᾱ. A way of few steps could not make up for a wrong one; so it begins later.
+PURE_NOISE = 0.01
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -52,8 +56,8 @@ def _sampler(name: str, schedule: Schedule, timesteps: Sequence[int], rows: Sequ
     return Sampler(name, tuple(timesteps), torch.tensor(rows, dtype=torch.float64), estimates)
 
 
-def even_in_log_snr(schedule: Schedule, most: int) -> list[int]:
-    """The first timestep, the last, and between them those nearest to even steps of log SNR, rising.
+def even_in_log_snr(schedule: Schedule, most: int, *, least: float = 0.0) -> list[int]:
+    """The first timestep, the last with ᾱ ≥ `least`, and between them those nearest to even steps of log SNR, rising.
 
     They are fewer than `most` where the schedule itself takes longer steps, and all of them where `most` is as many as
     there are.
@@ -65,7 +69,7 @@ def even_in_log_snr(schedule: Schedule, most: int) -> list[int]:
         raise ValueError(f"the number of timesteps must be a whole number of 2 or more, not {most!r}")
     if most >= schedule.timesteps:
         return list(range(schedule.timesteps))
-    fall = -schedule.snr.log()
+    fall = -schedule.snr.log()[schedule.alphas_cumprod >= min(least, float(schedule.alphas_cumprod[0]))]
     wanted = torch.linspace(float(fall[0]), float(fall[-1]), most, dtype=torch.float64)
     return sorted(map(int, (wanted.unsqueeze(1) - fall).abs().argmin(dim=1).unique()))
 
@@ -90,11 +94,11 @@ def ancestral(schedule: Schedule, variance: str = "posterior") -> Sampler:
 
 
 def ddim(schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
-    """Song et al. 2020 (DDIM), eq. 12 and 16, at timesteps that are even in log SNR.
+    """Song et al. 2020 (DDIM), eq. 12 and 16, at timesteps that are even in log SNR, from `PURE_NOISE` on.
 
     Args:
         schedule: the schedule.
-        steps: how many, at most; see `even_in_log_snr`.
+        steps: how many, at most; see `even_in_log_snr`. As many as the schedule has are all of them.
         eta: 0 for no noise at all, 1 for as much as the posterior has: with all T steps that is `ancestral`.
 
     Raises:
@@ -102,7 +106,7 @@ def ddim(schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in 0 … 1, from no noise to that of the posterior; got {eta}")
-    timesteps = even_in_log_snr(schedule, steps)[::-1]
+    timesteps = even_in_log_snr(schedule, steps, least=PURE_NOISE)[::-1]
     rows = []
     for now, after in _pairs(schedule, timesteps):
         variance = eta**2 * (1 - after) / (1 - now) * (1 - now / after)
@@ -113,7 +117,7 @@ def ddim(schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
 
 
 def dpm_solver(schedule: Schedule, steps: int) -> Sampler:
-    """DPM-Solver++(2M), without noise (Lu et al. 2022, algorithm 2), at timesteps that are even in log SNR.
+    """DPM-Solver++(2M), without noise (Lu et al. 2022, algorithm 2), at timesteps as for `ddim`.
 
     Each step goes on from two estimates of the data, this one's and the one before; the first and the last, which leads
     to the data themselves, from this one's alone.
@@ -121,7 +125,7 @@ def dpm_solver(schedule: Schedule, steps: int) -> Sampler:
     Raises:
         ValueError: for a number of steps that `even_in_log_snr` refuses.
     """
-    timesteps = even_in_log_snr(schedule, steps)[::-1]
+    timesteps = even_in_log_snr(schedule, steps, least=PURE_NOISE)[::-1]
     half_log_snr = (schedule.snr.log() / 2)[timesteps].tolist()
     rows = []
     for step, (now, after) in enumerate(_pairs(schedule, timesteps)):

@@ -8,9 +8,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from lab_utils.samplers import ancestral, ddim, dpm_solver, even_in_log_snr, reverse_step
+from lab_utils.distances import DISTANCES
+from lab_utils.points import dataset
+from lab_utils.samplers import PURE_NOISE, ancestral, ddim, dpm_solver, even_in_log_snr, reverse_step
 from lab_utils.sampling import sample
-from lab_utils.schedules import Schedule, linear, sigmoid
+from lab_utils.schedules import Schedule, cosine, linear, sigmoid
 
 SHORT = sigmoid(timesteps=8)
 
@@ -183,3 +185,31 @@ def test_there_are_no_more_than_the_schedule_has(timesteps, most, count):
 def test_all_are_taken_where_as_many_are_asked_for():
     for most in (1000, 2000):
         assert even_in_log_snr(sigmoid(), most) == list(range(1000))
+
+
+@pytest.mark.parametrize("make", [linear, sigmoid, cosine])
+def test_a_way_of_few_steps_begins_where_the_first_of_the_data_can_be_seen(make):
+    schedule = make()
+    for sampler in (ddim(schedule, 20), dpm_solver(schedule, 20)):
+        first = sampler.timesteps[0]
+        assert len(sampler) == 20
+        assert schedule.alphas_cumprod[first] >= PURE_NOISE > schedule.alphas_cumprod[first + 1]
+        assert sampler.timesteps[-1] == 0
+        steps = schedule.snr[list(sampler.timesteps)].log().diff()
+        assert float(steps[:12].min()) < 1.3 * float(steps[:12].max())  # both are negative
+
+
+def test_towns_noised_to_where_a_way_begins_cannot_be_told_from_pure_noise():
+    """Their sliced Wasserstein-1 distance from pure noise is among those of two draws of pure noise."""
+    schedule, distance = sigmoid(), DISTANCES["sliced W1"]
+    towns = dataset("cities").held_out[:4000]
+    draws = torch.randn(22, 4000, 2, generator=torch.Generator().manual_seed(0))
+    noised = schedule.q_sample(towns, torch.tensor(dpm_solver(schedule, 20).timesteps[0]), draws[0])
+    assert distance(noised, draws[1]) < max(distance(a, b) for a, b in draws[2:].split(2))
+    assert distance(schedule.q_sample(towns, torch.tensor(500), draws[0]), draws[1]) > 0.1
+
+
+def test_where_all_is_noise_a_way_still_has_its_first_timestep():
+    schedule = Schedule(torch.tensor([0.995, 0.5, 0.5, 0.9], dtype=torch.float64))
+    assert dpm_solver(schedule, 3).timesteps == (0,)
+    assert even_in_log_snr(schedule, 3) == [0, 2, 3]
