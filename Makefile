@@ -18,8 +18,9 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
 
-study: $(VENV)/.lab      # train and measure what data/study.csv lacks (hours, if all of it)
+study: $(VENV)/.lab      # train, sample and measure what data/study.csv and data/samplers.csv lack (hours, if all of it)
 	$(BIN)/python -m lab_utils.study $(ARGS)
+	$(BIN)/python -m lab_utils.steps $(ARGS)
 
 bench: $(VENV)/.lab      # how fast training and sampling are on this machine
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)

@@ -13,8 +13,10 @@ A script needs `if __name__ == "__main__":` around that call, because the worker
 
 from __future__ import annotations
 
+import argparse
 import logging
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -222,3 +224,28 @@ def run_table(
         raise RunsFailedError(f"{standing(done)}. Failed: {names}", failed) from next(iter(failed.values()))
     rows = read_table(path)
     return rows[rows["run"].isin([*table])].reset_index(drop=True)
+
+
+def parser(description: str, table: Path, **settings: Any) -> argparse.ArgumentParser:
+    """The options that every command has which completes a table; `settings` are argparse's own."""
+    options = argparse.ArgumentParser(description=description, **settings)
+    options.add_argument(
+        "--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work"
+    )
+    options.add_argument(
+        "--workers", type=int, default=WORKERS, help="processes on this machine (default: %(default)s)"
+    )
+    options.add_argument("--out", type=Path, default=table, help="the CSV file (default: %(default)s)")
+    return options
+
+
+def complete(function: Function, configurations: Iterable[Configuration], options: argparse.Namespace) -> int:
+    """`run_table` for a command: 0 if every run is in the table now, else 1 and a line that says why, or 130."""
+    try:
+        run_table(function, configurations, options.out, scheduler=options.scheduler, workers=options.workers)
+    except (TableError, RunsFailedError, ConnectionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

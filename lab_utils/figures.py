@@ -368,6 +368,48 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str,
     return figure
 
 
+# sampler → how it is drawn; what needs all T evaluations is a single point
+_SAMPLERS: dict[str, dict[str, Any]] = {
+    "DDPM": {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"},
+    "DDIM, η = 1": {"color": GREEN, "marker": "^", "linestyle": "-."},
+    "DDIM": {"color": ORANGE, "marker": "s", "linestyle": "--"},
+    "DPM-Solver++(2M)": {"color": BLUE, "marker": "o", "linestyle": "-"},
+}
+
+
+@mpl.rc_context(STYLE)
+def evaluations(
+    measures: Mapping[str, Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]],
+    bands: Mapping[str, tuple[float, float]],
+) -> Figure:
+    """Quality against the number of evaluations of the denoiser: a row for a distance, a column for a denoiser.
+
+    Args:
+        measures: distance → denoiser → sampler → (k,) numbers of evaluations and (k, seeds) multiples of the floor; a
+            point is the mean over seeds and its bar goes from the lowest to the highest.
+        bands: distance → the interval of the multiples between real draws.
+    """
+    rows, columns = len(measures), len(next(iter(measures.values())))
+    figure, all_axes = _figure(rows, columns, 0.8 + 2.3 * rows, sharex=True, sharey="row")
+    for number, (distance, by_denoiser) in enumerate(measures.items()):
+        for axes, (denoiser, by_sampler) in zip(all_axes[number * columns :], by_denoiser.items(), strict=False):
+            axes.axhspan(*bands[distance], color=PALE, alpha=0.5, linewidth=0, label="real against real, 95 %")
+            for sampler, (steps, values) in by_sampler.items():
+                each = np.asarray(values)
+                mean = each.mean(axis=1)
+                spread = [mean - each.min(axis=1), each.max(axis=1) - mean]
+                axes.errorbar(np.asarray(steps), mean, yerr=spread, label=sampler, capsize=3, **_SAMPLERS[sampler])
+            axes.set(xscale="log", yscale="log", title=denoiser if number == 0 else "")
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        all_axes[number * columns].set_ylabel(f"{distance}, multiple of floor")
+    figure.supxlabel("evaluations of the denoiser", fontsize=10)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure
+
+
 @mpl.rc_context(STYLE)
 def differences(
     panels: Mapping[str, ArrayLike], extent: Extent, *, labels: tuple[str, str] = ("x", "y"), most: float = 6.0

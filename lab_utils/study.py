@@ -7,20 +7,17 @@ several sweeps, and is made once.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab_utils import WORKERS
-from lab_utils.engine import RunsFailedError, run_table
+from lab_utils.engine import complete, parser
 from lab_utils.files import DATA
 from lab_utils.likelihood import FlowError, log_likelihood
 from lab_utils.losses import Noised, along_t, answers, gradient_signal, noise, squared
@@ -31,7 +28,6 @@ from lab_utils.points import Dataset, dataset
 from lab_utils.runs import fit
 from lab_utils.sampling import sample
 from lab_utils.schedules import KINDS
-from lab_utils.tables import TableError
 from lab_utils.training import Recipe
 
 Configuration = dict[str, Any]
@@ -211,25 +207,12 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study; 0 if every run is in the table now."""
-    parser = argparse.ArgumentParser(prog="python -m lab_utils.study", description="Train and measure what is missing.")
-    parser.add_argument(
-        "--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work"
-    )
-    parser.add_argument("--workers", type=int, default=WORKERS, help="processes on this machine (default: %(default)s)")
-    parser.add_argument("--sweeps", nargs="+", choices=[*SWEEPS], default=[*SWEEPS], help="all unless given")
-    parser.add_argument("--data", nargs="+", default=[*DATASETS], help="(default: %(default)s)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=TABLE, help="the CSV file (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    configurations = grid(options.sweeps, options.data, options.seeds)
-    try:
-        run_table(run, configurations, options.out, scheduler=options.scheduler, workers=options.workers)
-    except (TableError, RunsFailedError, ConnectionError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    options = parser("Train and measure what is missing.", TABLE, prog="python -m lab_utils.study")
+    options.add_argument("--sweeps", nargs="+", choices=[*SWEEPS], default=[*SWEEPS], help="all unless given")
+    options.add_argument("--data", nargs="+", default=[*DATASETS], help="(default: %(default)s)")
+    options.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
+    chosen = options.parse_args(arguments)
+    return complete(run, grid(chosen.sweeps, chosen.data, chosen.seeds), chosen)
 
 
 if __name__ == "__main__":

@@ -154,6 +154,24 @@ def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
     assert figures.comparison(panels, "sharpness").axes[0].get_xscale() == "linear"
 
 
+def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the_range_of_the_seeds():
+    by_sampler = {"DDPM": ([1000], [[1.0, 3.0]]), "DDIM": ([5, 20], [[4.0, 8.0], [2.0, 2.0]])}
+    given = {"energy": {"network": by_sampler, "best": by_sampler}, "sharpness": {"network": by_sampler, "best": {}}}
+    figure = figures.evaluations(given, {"energy": (0.5, 2.0), "sharpness": (0.9, 1.1)})
+    axes = figure.axes
+    assert [a.get_title() for a in axes] == ["network", "best", "", ""]
+    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [f"{d}, multiple of floor" for d in given]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    many, few = axes[1].containers
+    assert list(few[0].get_xdata()) == [5, 20]
+    assert list(few[0].get_ydata()) == [6, 2]
+    assert [tuple(part[:, 1]) for part in few[2][0].get_segments()] == [(4, 8), (2, 2)]
+    assert list(many[0].get_ydata()) == [2]
+    for panel, (low, high) in zip(axes, [(0.5, 2.0)] * 2 + [(0.9, 1.1)] * 2, strict=True):
+        assert (panel.patches[0].get_y(), panel.patches[0].get_y() + panel.patches[0].get_height()) == (low, high)
+    assert len({line["marker"] for line in figures._SAMPLERS.values()}) == len(figures._SAMPLERS)
+
+
 def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():
     figure = figures.trade_off(
         {"kernels": ([1.4, 1.1], [1.0, 1.6])},

@@ -31,7 +31,7 @@ FLOORS = [
     {"runs", "losses", "likelihood", "sampling"},
     {"figures", "display", "engine"},
     {"widgets", "pages", "study"},
-    {"results"},
+    {"results", "steps"},
     {"claims"},
     {"report"},
 ]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lab_utils import study
+from lab_utils import engine, study
 from lab_utils.engine import RunsFailedError
 from lab_utils.likelihood import FlowError
 from lab_utils.losses import answers, squared
@@ -137,7 +137,7 @@ def test_a_flow_that_folds_is_tried_with_more_steps(enough, monkeypatch):
 
 def test_the_command_hands_its_options_to_the_engine(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(study, "run_table", lambda *arguments, **named: calls.append((arguments, named)))
+    monkeypatch.setattr(engine, "run_table", lambda *arguments, **named: calls.append((arguments, named)))
     path = tmp_path / "out.csv"
     options = ["--sweeps", "depth", "--data", "moons", "--seeds", "2", "--workers", "3", "--out", str(path)]
     assert main([*options, "--scheduler", "tcp://10.0.0.1:8786"]) == 0
@@ -161,6 +161,6 @@ def test_what_goes_wrong_is_said_and_is_the_exit_code(error, code, monkeypatch, 
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(study, "run_table", fail)
+    monkeypatch.setattr(engine, "run_table", fail)
     assert main([]) == code
     assert str(error) in capsys.readouterr().err
