@@ -111,14 +111,6 @@ def test_without_a_sampler_all_steps_are_taken(out):
     assert torch.equal(read_points(out), UNITS.restore(sample(MODEL, 100, seed=7)))
 
 
-@pytest.mark.parametrize("first", [1, 3])
-def test_later_blocks_can_be_drawn_alone(first):
-    """With noise at every step, so that each block's generator matters to its end."""
-    noisy, n = ancestral(MODEL.schedule), 3 * BLOCK + 10
-    rest = sample(MODEL, n - first * BLOCK, seed=7, sampler=noisy, first_block=first)
-    assert torch.equal(rest, sample(MODEL, n, seed=7, sampler=noisy)[first * BLOCK :])
-
-
 @pytest.mark.parametrize(("workers", "chunk"), [(1, 2), (3, 2), (2, 1), (2, 100)])
 def test_the_same_bytes_whatever_the_number_of_threads_and_the_size_of_chunks(out, monkeypatch, workers, chunk):
     make(out)
@@ -309,7 +301,7 @@ def test_a_killed_command_goes_on(out, monkeypatch, drawn):
     monkeypatch.setattr(generate, "CHUNK", 64)  # as in the process
     arguments = command(out, "--quiet", points=600_000)
     process = subprocess.Popen([sys.executable, "-m", "lab_utils.generate", *arguments])
-    folder, deadline = out.parent / "points.npy.parts", time.monotonic() + 60
+    folder, deadline = out.parent / "points.npy.parts", time.monotonic() + 300  # a busy machine is slow, not wrong
     while len([*folder.glob("00*.f4")]) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
