@@ -302,11 +302,13 @@ def test_a_killed_command_goes_on(out, monkeypatch, drawn):
     arguments = command(out, "--quiet", points=600_000)
     process = subprocess.Popen([sys.executable, "-m", "lab_utils.generate", *arguments])
     folder, deadline = out.parent / "points.npy.parts", time.monotonic() + 300  # a busy machine is slow, not wrong
-    while len([*folder.glob("00*.f4")]) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
+    try:
+        while len([*folder.glob("00*.f4")]) < 2:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
     assert process.wait() == -signal.SIGKILL
     kept = len([*folder.glob("00*.f4")])
     assert 2 <= kept < 10
