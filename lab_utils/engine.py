@@ -18,12 +18,14 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 import pandas as pd
@@ -48,6 +50,8 @@ from lab_utils.tables import (
 HERE = "127.0.0.1"  # the local cluster can be reached from this machine only
 
 Function = Callable[[dict[str, Any]], list[dict[str, Any]]]
+Key = TypeVar("Key")
+T = TypeVar("T")
 
 
 class RunsFailedError(RuntimeError):
@@ -85,7 +89,7 @@ def _run(function: Function, configuration: Configuration, inputs: list[str]) ->
 
 
 @contextmanager
-def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
+def connect(scheduler: str | None = None, workers: int = WORKERS) -> Iterator[Client]:
     """A connection to the scheduler at an address, or to a cluster of worker processes that ends with the block."""
     if scheduler:
         with Client(scheduler) as client:
@@ -114,21 +118,20 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
         yield client
 
 
-def _as_finished(
-    client: Client, function: Function, todo: Mapping[str, Configuration], inputs: list[str]
-) -> Iterator[tuple[str, Future[Rows]]]:
-    """Run `todo`, one run on each of the workers' threads at a time; give each run's key and future as it ends.
+def as_finished(client: Client, calls: Iterable[tuple[Key, Callable[[], T]]]) -> Iterator[tuple[Key, Future[T]]]:
+    """Run `calls`, one on each of the workers' threads at a time; give each call's key and future as it ends.
 
-    Dask would take all of them at once, but then a run that kills its workers would take down with it whatever else
-    waited there. It tries the run of a killed worker again by itself.
+    Dask would take all of them at once, but then a call that kills its workers would take down with it whatever else
+    waited there, and so many would need memory. It tries the call of a killed worker again by itself.
     """
-    waiting = [*todo][::-1]
-    running: dict[Future[Rows], str] = {}
-    while waiting or running:
+    waiting = iter(calls)
+    running: dict[Future[T], Key] = {}
+    while True:
         threads = max(1, sum(client.nthreads().values()))  # workers may join later
-        while waiting and len(running) < threads:
-            key = waiting.pop()
-            running[client.submit(_run, function, todo[key], inputs, pure=False)] = key
+        for key, call in islice(waiting, max(0, threads - len(running))):
+            running[client.submit(call, pure=False)] = key
+        if not running:
+            return
         with suppress(TimeoutError):
             wait([*running], timeout=1, return_when="FIRST_COMPLETED")
         for future in [future for future in running if future.done()]:
@@ -139,7 +142,8 @@ def _label(configuration: Configuration, names: Iterable[str]) -> str:
     return ", ".join(f"{name}={configuration[name]}" for name in names if name in configuration)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """What became of a call that failed, in a line."""
     if isinstance(error, KilledWorker):
         return "every worker that ran it was killed"
     return f"{type(error).__name__}: {error}"
@@ -200,10 +204,11 @@ def run_table(
     try:
         if todo:
             with (
-                _client(scheduler, workers) as client,
+                connect(scheduler, workers) as client,
                 tqdm(total=len(table), initial=done, unit="run", smoothing=0, disable=not progress) as bar,
             ):
-                for key, future in _as_finished(client, function, todo, inputs):
+                calls = ((key, partial(_run, function, row, inputs)) for key, row in todo.items())
+                for key, future in as_finished(client, calls):
                     try:
                         add_run(path, inputs, key, future.result())
                         done += 1
@@ -213,14 +218,14 @@ def run_table(
                         raise
                     except Exception as error:
                         failed[key] = error
-                        tqdm.write(f"FAILED: {_label(table[key], inputs)}: {_why(error)}")
+                        tqdm.write(f"FAILED: {_label(table[key], inputs)}: {why(error)}")
     except (CancelledError, OSError) as error:  # a run's own OSError is among the failed
         raise ConnectionError(f"no connection to the scheduler; {standing(done)} ({error})") from error
     except KeyboardInterrupt:
         tqdm.write(f"Interrupted: {standing(done)}")
         raise
     if failed:
-        names = "; ".join(f"{_label(table[key], inputs)}: {_why(error)}" for key, error in failed.items())
+        names = "; ".join(f"{_label(table[key], inputs)}: {why(error)}" for key, error in failed.items())
         raise RunsFailedError(f"{standing(done)}. Failed: {names}", failed) from next(iter(failed.values()))
     rows = read_table(path)
     return rows[rows["run"].isin([*table])].reset_index(drop=True)

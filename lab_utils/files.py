@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from uuid import uuid4
+
+from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
@@ -39,9 +42,25 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def lock(path: str | Path, timeout: float = -1) -> FileLock:
+    """The lock of the file at `path`, for a `with` block: of all processes of this user, one has it at a time.
+
+    It stands in the cache, not beside the file, which may lie among files that git keeps. Whoever comes second waits,
+    or after `timeout` seconds gets a `TimeoutError`.
+    """
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{sha256(str(Path(path).resolve()).encode())[:16]}.lock", timeout=timeout)
+
+
 def sha256(content: bytes) -> str:
     """The SHA-256 checksum of `content`, as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def code_checksum(*modules: ModuleType) -> str:
+    """A checksum of the modules' source: when it changes, nothing old is taken for new."""
+    return sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
 
 
 def processor() -> str:

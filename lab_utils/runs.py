@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import WORKERS, model, points, schedules, training
-from lab_utils.files import cache_folder, sha256, write_whole
+from lab_utils.files import cache_folder, code_checksum, sha256, write_whole
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset
 from lab_utils.training import Recipe, Trainer
@@ -54,19 +54,13 @@ def _weights(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:04d}.safetensors"
 
 
-def _code() -> str:
-    """A checksum of the code that decides what a training gives: when it changes, nothing old is taken for new."""
-    parts = (points, schedules, model, training)
-    return sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in parts))
-
-
 def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> dict[str, Any]:
     """All that a run's result depends on; its checksum is the run's key."""
     config = {
         "model": network.config,
         "recipe": asdict(recipe),
         "data": {"name": data.name, "points": len(data.train), "checksum": data.checksum},
-        "code": _code(),
+        "code": code_checksum(points, schedules, model, training),  # what decides what a training gives
         "torch": torch.__version__,
     }
     plain: dict[str, Any] = json.loads(json.dumps(config))  # tuples become lists, as they will when read again

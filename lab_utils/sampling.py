@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +26,10 @@ from lab_utils.schedules import Denoiser
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
 
 
-def _generators(n: int, seed: int) -> Iterator[tuple[slice, torch.Generator]]:
-    """The blocks of `n` points, and a generator of its own for each."""
+def _generators(n: int, seed: int, first_block: int = 0) -> Iterator[tuple[slice, torch.Generator]]:
+    """The blocks of `n` points, numbered from `first_block` on, and a generator of its own for each."""
     for block in range(-(-n // BLOCK)):
-        state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
+        state = np.random.SeedSequence([seed, first_block + block]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(state) >> 1)
         yield slice(block * BLOCK, min(n, (block + 1) * BLOCK)), generator
 
@@ -46,6 +48,13 @@ def _answers(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Ca
     return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
 
 
+def _bar(progress: str | tqdm[Any] | None, n: int) -> AbstractContextManager[tqdm[Any]]:
+    """A progress bar of `n` points; the caller's own goes on after the block."""
+    if isinstance(progress, tqdm):
+        return nullcontext(progress)
+    return tqdm(total=n, desc=progress, disable=progress is None, unit="points")
+
+
 def snapshots(
     denoiser: Denoiser,
     n: int,
@@ -53,7 +62,9 @@ def snapshots(
     *,
     seed: int = SEED,
     sampler: Sampler | None = None,
-    progress: str | None = None,
+    progress: str | tqdm[Any] | None = None,
+    first_block: int = 0,
+    workers: int | None = None,
 ) -> dict[int, Tensor]:
     """Sample `n` points and keep them as they are after some of the steps.
 
@@ -64,7 +75,10 @@ def snapshots(
             at the sampler's timestep number k (of all T steps at t = T−1−k); after all they are finished.
         seed: same seed, same initial noise and same noise at each step, for any denoiser.
         sampler: which steps to take, of the denoiser's own schedule; all T ancestral ones unless given.
-        progress: the label of a progress bar, or None for no bar.
+        progress: the label of a progress bar, or the caller's own bar of points, or None for no bar.
+        first_block: leave out as many blocks of `BLOCK` points: these are the points that come after them in a sample
+            from the same seed.
+        workers: threads that share the work; one for each core unless given.
 
     Returns:
         For each k of `after`, (n, 2) float32 in normalised units. Memory grows with n by these results alone.
@@ -101,11 +115,11 @@ def snapshots(
         return len(x)
 
     with (
-        ThreadPoolExecutor(WORKERS) as pool,
-        tqdm(total=n, desc=progress, disable=progress is None, unit="points") as bar,
+        ThreadPoolExecutor(workers or WORKERS) as pool,
+        _bar(progress, n) as bar,
     ):
         try:
-            for finished in as_completed([pool.submit(run, *block) for block in _generators(n, seed)]):
+            for finished in as_completed([pool.submit(run, *block) for block in _generators(n, seed, first_block)]):
                 bar.update(finished.result())
         finally:  # after an error or an interruption, blocks that have not begun need not begin
             pool.shutdown(cancel_futures=True)
@@ -113,9 +127,25 @@ def snapshots(
 
 
 def sample(
-    denoiser: Denoiser, n: int, *, seed: int = SEED, sampler: Sampler | None = None, progress: str | None = None
+    denoiser: Denoiser,
+    n: int,
+    *,
+    seed: int = SEED,
+    sampler: Sampler | None = None,
+    progress: str | tqdm[Any] | None = None,
+    first_block: int = 0,
+    workers: int | None = None,
 ) -> Tensor:
     """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments as for `snapshots`."""
     sampler = ancestral(denoiser.schedule) if sampler is None else sampler
     total = len(sampler)
-    return snapshots(denoiser, n, [total], seed=seed, sampler=sampler, progress=progress)[total]
+    return snapshots(
+        denoiser,
+        n,
+        [total],
+        seed=seed,
+        sampler=sampler,
+        progress=progress,
+        first_block=first_block,
+        workers=workers,
+    )[total]

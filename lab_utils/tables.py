@@ -28,9 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
-from lab_utils.files import cache_folder, sha256, write_whole
+from lab_utils.files import lock, sha256, write_whole
 
 FACTS = ("lab", "python", "torch", "processor", "seconds")  # the columns that tell where and how long a run ran
 
@@ -150,9 +149,7 @@ def _rank(cell: str) -> tuple[int, float, str]:
 
 def add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
     """Put the rows of the run `key` into the file at `path`, together with whatever another process put there."""
-    locks = cache_folder() / "locks"  # not beside the file, which may lie among files that git keeps
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{sha256(str(path.resolve()).encode())[:16]}.lock"):
+    with lock(path):
         table = read(path)
         table.runs.setdefault(key, rows)
         inputs = list(dict.fromkeys([*table.inputs, *inputs]))

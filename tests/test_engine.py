@@ -20,7 +20,7 @@ import pytest
 from dask.distributed import LocalCluster
 
 from lab_utils import THREADS
-from lab_utils.engine import RunsFailedError, run_table
+from lab_utils.engine import RunsFailedError, as_finished, connect, run_table
 from lab_utils.tables import FACTS, TableError, read_table, run_key
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers get the functions without importing the tests
@@ -229,6 +229,22 @@ def test_text_stays_text(path, address):
     assert rows["b"][1] == 'x, "y"'
     assert rows[["name", "quote"]].drop_duplicates().to_numpy().tolist() == [["None, really", 'a "b"']]
     assert rows["number"].isna().all()
+
+
+def test_no_more_calls_are_taken_than_there_are_threads(address):
+    """So memory is bounded, however many calls there are."""
+    taken = []
+
+    def calls():
+        for number in range(9):
+            taken.append(number)
+            yield number, partial(pow, number, 2)
+
+    with connect(address) as client:
+        for finished, (number, future) in enumerate(as_finished(client, calls())):
+            assert future.result() == number**2
+            assert len(taken) <= finished + 2
+    assert taken == [*range(9)]
 
 
 # --- what breaks

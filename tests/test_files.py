@@ -4,10 +4,11 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from lab_utils.files import DATA, PROJECT, cache_folder, processor, sha256, write_whole
+from lab_utils.files import DATA, PROJECT, cache_folder, code_checksum, lock, processor, sha256, write_whole
 
 
 def everything(folder):
@@ -121,3 +122,28 @@ def test_the_processor_has_a_name_everywhere(monkeypatch):
     for read in (missing, lambda path: "no model"):
         monkeypatch.setattr(Path, "read_text", read)
         assert processor()
+
+
+def test_one_at_a_time_has_the_lock_of_a_file_and_nothing_stands_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "c.txt"
+    with lock(path):
+        for same in (path, str(tmp_path / "data" / ".." / "data" / "c.txt")):
+            with pytest.raises(TimeoutError), lock(same, timeout=0):
+                pytest.fail("two have it")
+        with lock(path.with_name("d.txt"), timeout=0):
+            assert everything(tmp_path / "data") == []
+    with lock(path, timeout=0):
+        pass
+
+
+def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path):
+    modules = [ModuleType("a"), ModuleType("b")]
+    for module in modules:
+        module.__file__ = str(tmp_path / f"{module.__name__}.py")
+        Path(module.__file__).write_text(f"name = {module.__name__!r}\n")
+    before = code_checksum(*modules)
+    assert before == sha256(b"name = 'a'\nname = 'b'\n")
+    (tmp_path / "b.py").write_text("name = 'c'\n")
+    assert code_checksum(*modules) != before

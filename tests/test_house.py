@@ -26,11 +26,11 @@ from lab_utils.files import PROJECT
 FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
     {"points", "schedules", "tables"},
-    {"model", "mixtures", "distances", "counts", "samplers"},
+    {"model", "mixtures", "distances", "counts", "samplers", "chunks"},
     {"optimal", "metrics", "training", "inference", "examine"},
     {"runs", "losses", "likelihood", "sampling"},
     {"figures", "display", "engine"},
-    {"widgets", "pages", "study"},
+    {"widgets", "pages", "study", "generate"},
     {"results", "steps"},
     {"claims"},
     {"report"},

@@ -1,10 +1,13 @@
 """The reverse process takes the steps of the paper, keeps what it says, and gives the same bits on any machine."""
 
+import io
 import math
+import threading
 import time
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from lab_utils import sampling
 from lab_utils.model import DiffusionGenerator
@@ -170,6 +173,14 @@ def test_more_points_begin_with_the_same_whole_blocks():
     assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:BLOCK], initial_noise(BLOCK, seed=2))
 
 
+@pytest.mark.parametrize("first", [1, 3])
+def test_later_blocks_can_be_drawn_alone(first):
+    """With noise at every step, so that each block's generator matters to its end."""
+    n = 3 * BLOCK + 10
+    rest = sample(Recorder(), n - first * BLOCK, seed=7, first_block=first)
+    assert torch.equal(rest, sample(Recorder(), n, seed=7)[first * BLOCK :])
+
+
 def test_two_denoisers_meet_the_same_noise_at_the_start_and_at_each_step():
     """With predictions of 0 the points are a fixed mix of all the noise, so a wrong draw anywhere would show."""
     other = linear(timesteps=8)
@@ -238,6 +249,29 @@ def test_a_denoisers_error_comes_out_and_the_waiting_blocks_are_not_begun(monkey
     with pytest.raises(RuntimeError, match="this denoiser is broken"):
         sample(Broken(), 300 * BLOCK)
     assert len(calls) < 150  # a few more may begin before they are cancelled; all 300 would take 6 seconds
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_more_threads_than_asked_for_share_the_work(monkeypatch, workers):
+    monkeypatch.setattr(sampling, "WORKERS", 8)
+    names = set()
+
+    class Slow(Recorder):
+        def epsilon(self, x_t, t):
+            names.add(threading.current_thread().name)
+            time.sleep(0.002)
+            return x_t
+
+    sample(Slow(), 9 * BLOCK, workers=workers)
+    assert len(names) == workers
+
+
+def test_the_callers_own_bar_counts_on_and_stays_open():
+    with tqdm(total=2 * BLOCK + 7, initial=7, disable=False, file=io.StringIO()) as bar:
+        for block in (0, 1):
+            sample(Recorder(), BLOCK, progress=bar, first_block=block)
+            assert bar.n == 7 + (block + 1) * BLOCK
+            assert not bar.disable
 
 
 def test_a_progress_bar_counts_points_under_its_label(capsys):
