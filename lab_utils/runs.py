@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import WORKERS, model, points, schedules, training
-from lab_utils.files import cache_folder, code_checksum, sha256, write_whole
+from lab_utils.files import cache_folder, code_checksum, lock, sha256, write_whole
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset
 from lab_utils.training import Recipe, Trainer
@@ -67,6 +68,25 @@ def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> di
     return plain
 
 
+def _place(config: dict[str, Any]) -> Path:
+    """The folder of the run with this configuration."""
+    key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
+    return cache_folder() / "runs" / f"{config['model']['schedule']['kind']}-{key}"
+
+
+@contextmanager
+def _alone_at(paths: Iterable[Path]) -> Iterator[None]:
+    """Wait until no other process trains any of these runs; until the block ends, nobody else does."""
+    with ExitStack() as stack:
+        for path in sorted({*paths}):  # in this order everywhere, so that no two wait for each other
+            try:
+                stack.enter_context(lock(path, timeout=0))
+            except TimeoutError:
+                tqdm.write(f"Another process trains {path.name} already; waiting for it.")
+                stack.enter_context(lock(path))
+        yield
+
+
 @dataclass(frozen=True)
 class _Folder:
     """A run's place in the cache: opened with what is there already, and filled while it trains."""
@@ -76,12 +96,9 @@ class _Folder:
     trainer: Trainer
 
     @classmethod
-    def open(cls, network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> _Folder:
-        config = run_config(network, data, recipe)
-        key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
-        path = cache_folder() / "runs" / f"{network.schedule.name}-{key}"
+    def open(cls, path: Path, config: dict[str, Any], data: Dataset, recipe: Recipe) -> _Folder:
         # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-        trainer = Trainer(DiffusionGenerator.from_config(network.config), data.train, recipe)
+        trainer = Trainer(DiffusionGenerator.from_config(config["model"]), data.train, recipe)
         state = path / "state.pt"
         if state.exists():
             try:
@@ -135,14 +152,24 @@ def fit_all(
 ) -> dict[str, Run]:
     """`fit` several networks at the same time, one on each core: name → run.
 
-    Each comes out as if it had been trained alone. Arguments and errors as for `fit`; when one of them fails, or the
-    whole is interrupted, all stop after their current epoch, and the next call goes on with them.
+    Each comes out as if it had been trained alone. Where another process is at one of them, this one waits, and then
+    finds it done. Arguments and errors as for `fit`; when one of them fails, or the whole is interrupted, all stop
+    after their current epoch, and the next call goes on with them.
     """
-    folders = {name: _Folder.open(network, data, recipe or Recipe()) for name, network in networks.items()}
+    recipe = recipe or Recipe()
+    configs = {name: run_config(network, data, recipe) for name, network in networks.items()}
+    with _alone_at(map(_place, configs.values())):
+        folders = {name: _Folder.open(_place(config), config, data, recipe) for name, config in configs.items()}
+        _train(folders, progress)
+    return {name: folder.run() for name, folder in folders.items()}
+
+
+def _train(folders: Mapping[str, _Folder], progress: bool) -> None:
+    """Train what the folders lack, one on each core."""
     total = sum(folder.trainer.recipe.epochs for folder in folders.values())
     done = sum(folder.trainer.epoch for folder in folders.values())
     label, quiet = f"training {', '.join(folders)}", not progress or done == total
-    stop, lock = threading.Event(), threading.Lock()
+    stop, one = threading.Event(), threading.Lock()
     losses: dict[str, str] = {}
     with (
         tqdm(total=total, initial=done, desc=label, unit="epoch", disable=quiet) as bar,
@@ -155,7 +182,7 @@ def fit_all(
                     break
                 folder.save()
                 losses[name] = f"{loss:.3f}"
-                with lock:
+                with one:
                     bar.set_postfix(losses, refresh=False)
                     bar.update()
 
@@ -164,4 +191,3 @@ def fit_all(
                 future.result()  # raises what went wrong, of whichever network it was first
         finally:
             stop.set()
-    return {name: folder.run() for name, folder in folders.items()}

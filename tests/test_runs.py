@@ -2,7 +2,11 @@
 
 import importlib
 import json
+import subprocess
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
@@ -13,7 +17,7 @@ from safetensors.torch import load_file
 from small_runs import DATA, RECIPE, gaussian, network, same
 
 from lab_utils import runs
-from lab_utils.files import cache_folder
+from lab_utils.files import cache_folder, lock
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset, draw
 from lab_utils.runs import fit, fit_all, run_config
@@ -345,3 +349,43 @@ def test_the_usual_recipe_is_what_fit_takes_when_none_is_given(monkeypatch):
     run = fit(network(), DATA, progress=False)
     assert len(run.losses) == 2000
     assert run.config["recipe"]["checkpoints"] == [200, 500, 1000, 2000]
+
+
+# --- two at once
+
+
+def test_two_that_want_the_same_run_train_it_once_and_the_second_says_that_it_waits(capsys, monkeypatch):
+    trained, begun, go_on = [], threading.Event(), threading.Event()
+    epoch = Trainer._train_one_epoch
+
+    def slow(self):
+        trained.append(self.epoch)
+        begun.set()
+        go_on.wait(30)
+        return epoch(self)
+
+    monkeypatch.setattr(Trainer, "_train_one_epoch", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fit, network(), DATA, RECIPE, progress=False)
+        begun.wait(30)
+        second = pool.submit(fit, network(), DATA, RECIPE, progress=False)
+        while "waiting for it" not in (said := capsys.readouterr().out) and not second.done():
+            time.sleep(0.01)
+        go_on.set()
+        assert same(first.result().losses, second.result().losses)
+    assert first.result().folder.name in said
+    assert trained == [*range(23)]
+
+
+def test_whoever_was_killed_keeps_nobody_waiting(cache):
+    run = fit(network(), DATA, RECIPE, progress=False)
+    code = (
+        "import sys, time; from lab_utils.files import lock\n"
+        "with lock(sys.argv[1]): print('locked', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(TimeoutError):
+            lock(run.folder, timeout=0).acquire()
+        process.kill()
+    assert same(fit(network(), DATA, RECIPE, progress=False).losses, run.losses)
