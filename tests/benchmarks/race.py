@@ -43,10 +43,11 @@ class Judge:
     benchmark: Benchmark
 
     def multiples(self, points: Tensor) -> Row:
-        """Each measure as a multiple of its floor; None where some points are not finite."""
+        """Each measure as a multiple of its floor; None where some points, or it, are not finite."""
         if not torch.isfinite(points).all():
             return dict.fromkeys(MEASURES)
-        return {name: self.benchmark.measure(name, points).multiple for name in MEASURES}
+        found = {name: self.benchmark.measure(name, points).multiple for name in MEASURES}
+        return {name: multiple if math.isfinite(multiple) else None for name, multiple in found.items()}
 
 
 @lru_cache
