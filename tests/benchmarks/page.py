@@ -132,7 +132,7 @@ def race_figure(result: Result) -> str:
         for target in TARGETS:
             axes.axhline(target, color=GREY, linewidth=0.8, linestyle=":")
         axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"{measure} / floor", title=data)
-    all_axes[0].legend(fontsize=7)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return _picture(figure)
 
 
