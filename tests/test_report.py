@@ -169,6 +169,17 @@ def test_a_crash_between_the_renames_loses_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
+def test_the_benchmark_stays_when_the_report_is_made_anew(tmp_path):
+    out = tmp_path / "report"
+    with report.whole_report(out) as new:
+        (new / "old.html").touch()
+    (out / "bench.html").write_text("measured")
+    with report.whole_report(out):
+        pass
+    assert {path.name for path in out.iterdir()} == {"bench.html", report.MARKER}
+    assert (out / "bench.html").read_text() == "measured"
+
+
 def test_keyboard_interrupt_leaves_the_last_report(folder, tmp_path, monkeypatch, capsys):
     save(folder / "01_one.ipynb", "# One")
 

@@ -1,0 +1,192 @@
+"""The lab and those it is set beside: diffusers, smalldiffusion, and the recipe of EDM."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from unittest.mock import MagicMock
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader
+
+from benchmarks.contender import Contender, ResidualNetwork, Settings
+from benchmarks.edm import EDM
+from lab_utils import WORKERS
+from lab_utils.model import DiffusionGenerator
+from lab_utils.samplers import ancestral, dpm_solver
+from lab_utils.sampling import BLOCK, snapshots
+from lab_utils.schedules import sigmoid
+from lab_utils.training import Recipe, Trainer
+
+# The lab's settings in the race: the better recipe of the study, without the falling learning rate, which would have to
+# know when the race ends. Chosen on the reference draw that the peers are tuned on, never on that of the race.
+LAB_NETWORK: Settings = {
+    "width": 128,
+    "depth": 3,
+    "input_frequencies": 32,
+    "max_frequency": 256.0,
+    "fading": True,
+}
+LAB: Settings = {**LAB_NETWORK, "learning_rate": 2e-3, "batch_size": 250, "timesteps": "detail", "ema_decay": 0.9995}
+
+
+class Lab(Contender):
+    """The lab with the settings `LAB`. A turn is an epoch."""
+
+    name = "lab"
+    defaults: ClassVar[Settings] = LAB
+    block = BLOCK
+    workers = WORKERS
+
+    def build(self) -> None:
+        network = {name: value for name, value in self.settings.items() if name in LAB_NETWORK}
+        recipe = {name: value for name, value in self.settings.items() if name not in LAB_NETWORK}
+        model = DiffusionGenerator(schedule=sigmoid(), seed=self.seed, **network)
+        self.trainer = Trainer(model, self.train, Recipe(**recipe, epochs=10**9, checkpoints=(), seed=self.seed))
+        solver, all_steps = dpm_solver(model.schedule, 20), ancestral(model.schedule)
+        self.ways = {f"DPM-Solver++(2M), {len(solver)} steps": solver, f"DDPM, {len(all_steps)} steps": all_steps}
+        self.samplers = {name: len(way) for name, way in self.ways.items()}
+
+    def turns(self) -> Iterator[int]:
+        for loss in self.trainer:
+            self.loss = loss
+            yield len(self.train) * self.trainer.recipe.noises
+
+    def sample(self, n: int, seed: int = 0, sampler: str | None = None, steps: int | None = None) -> Tensor:
+        way = self.ways[sampler or next(iter(self.ways))]
+        steps = len(way) if steps is None else steps
+        return snapshots(self.trainer.averaged, n, [steps], seed=seed, sampler=way)[steps]
+
+    def evaluate(self, n: int) -> Tensor:
+        return self.trainer.averaged.epsilon(torch.zeros(n, 2), torch.tensor([500]))
+
+
+class LabAsItComes(Lab):
+    """The lab with the network and the recipe that it has unless told otherwise: those of notebook 4."""
+
+    name = "lab, as it comes"
+    defaults: ClassVar[Settings] = {"learning_rate": Recipe.learning_rate, "batch_size": Recipe.batch_size}
+
+
+class LabOfThatSize(Lab):
+    """The lab with layers like those of the network that diffusers is given, for sampling alone."""
+
+    name = "lab, 3 × 128"
+    defaults: ClassVar[Settings] = {**LAB, "width": 128, "depth": 3}
+
+
+class Diffusers(Contender):
+    """diffusers' schedulers with the residual network, trained as tiny-diffusion trains it, T = 1000."""
+
+    name = "diffusers"
+    package = "diffusers"
+    defaults: ClassVar[Settings] = {"learning_rate": 1e-3, "batch_size": 256}
+    # All 1000 steps come first: of networks so young, the two without noise leave some points far outside, and their
+    # energy distance is a multiple of this one's.
+    samplers: ClassVar[dict[str, int]] = {
+        "DDPMScheduler, 1000 steps": 1000,
+        "DDIMScheduler, 50 steps": 50,
+        "DPMSolverMultistepScheduler, 20 steps": 20,
+    }
+    stride = 2
+
+    def build(self) -> None:
+        self.library = self.load()
+        # clipping is for pictures, whose values end at ±1
+        self.noising = self.library.DDPMScheduler(num_train_timesteps=1000, clip_sample=False)
+        self.network = ResidualNetwork()
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.settings["learning_rate"])
+
+    def turns(self) -> Iterator[int]:
+        for x_0 in self.batches():
+            noise = torch.randn_like(x_0)
+            t = torch.randint(0, self.noising.config.num_train_timesteps, (len(x_0),))
+            loss = mse_loss(self.network(self.noising.add_noise(x_0, noise, t), t), noise)
+            self.descend(self.optimiser, loss)
+            yield len(x_0)
+
+    def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        self.loss = loss.detach()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        optimiser.step()
+
+    def draw(self, n: int, sampler: str, steps: int | None) -> Tensor:
+        scheduler = getattr(self.library, sampler.partition(",")[0]).from_config(self.noising.config)
+        scheduler.set_timesteps(self.samplers[sampler])
+        x = torch.randn(n, 2)
+        for t in scheduler.timesteps[:steps]:
+            x = scheduler.step(self.network(x, t.view(1)), t, x).prev_sample
+        return x
+
+    def evaluate(self, n: int) -> Tensor:
+        return self.network(torch.zeros(n, 2), torch.tensor([500]))
+
+
+class SmallDiffusion(Contender):
+    """smalldiffusion as its README and its toy example use it: network, loader, schedule, loop and sampler."""
+
+    name = "smalldiffusion"
+    package = "smalldiffusion"
+    defaults: ClassVar[Settings] = {"learning_rate": 1e-3, "batch_size": 2048}
+    samplers: ClassVar[dict[str, int]] = {"gam = 2, 20 steps": 20}
+
+    @classmethod
+    def load(cls) -> Any:
+        """Import it, with a stand-in for torchvision, which it imports for its sets of pictures alone.
+
+        torchvision is made for one build of torch, and can't be imported beside another one.
+        """
+        importlib.import_module("accelerate")  # first, for it looks for a real torchvision
+        absent = "torchvision" not in sys.modules
+        sys.modules.setdefault("torchvision", MagicMock())
+        try:
+            return importlib.import_module(cls.package)
+        finally:
+            if absent:
+                del sys.modules["torchvision"]
+
+    def build(self) -> None:
+        self.library = self.load()
+        self.library.diffusion.tqdm = iter  # its bar of epochs would run through ours
+        self.network = self.library.TimeInputMLP(hidden_dims=(16, 128, 128, 128, 128, 16))
+        self.schedule = self.library.ScheduleLogLinear(N=200, sigma_min=0.005, sigma_max=10)
+
+    def turns(self) -> Iterator[int]:
+        loader = DataLoader(self.train, batch_size=self.settings["batch_size"])
+        loop = self.library.training_loop(
+            loader, self.network, self.schedule, epochs=10**9, lr=self.settings["learning_rate"]
+        )
+        for state in loop:  # it stops before the step of its optimiser, which the next turn takes
+            self.loss = state.loss.detach()
+            yield len(state.x0)
+
+    def draw(self, n: int, sampler: str, steps: int | None) -> Tensor:
+        levels = self.schedule.sample_sigmas(self.samplers[sampler])[: None if steps is None else steps + 1]
+        *_, x = self.library.samples(self.network, levels, gam=2, batchsize=n)
+        return x
+
+    def evaluate(self, n: int) -> Tensor:
+        return self.network(torch.zeros(n, 2), torch.tensor(1.0))
+
+
+PEERS: tuple[type[Contender], ...] = (Diffusers, SmallDiffusion, EDM)
+CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lab, LabAsItComes, LabOfThatSize, *PEERS)}
+
+
+def missing() -> dict[str, str]:
+    """The peers that can't be used, each with the reason: every one is tried, so that none breaks a long run."""
+    found = {}
+    for kind in PEERS:
+        try:
+            one = kind(torch.zeros(10, 2))
+            one.turn()
+            one.sample(2, steps=1)
+        except Exception as error:  # a package that is there but broken is as good as missing
+            found[kind.name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return found

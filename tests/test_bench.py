@@ -1,0 +1,417 @@
+"""The benchmark's own arithmetic, and that each contender learns and samples. No speed is tested here."""
+
+import json
+import math
+import sys
+
+import pytest
+import torch
+from benchmarks import bench, contender, edm, page, peers, race, rates, sizes, summaries, verdicts
+
+from lab_utils.points import Dataset
+from lab_utils.report import MARKER
+
+MEAN, STD = torch.tensor([0.5, -0.3]), torch.tensor([1.2, 0.7])
+# rates for a few seconds of training, and samplers that are quick
+SETTINGS = {
+    "lab": {"width": 32, "learning_rate": 4e-3, "ema_decay": 0.99, "timesteps": "uniform"},
+    "diffusers": {},
+    "smalldiffusion": {"batch_size": 256},
+    "EDM recipe": {},
+}
+QUICK = {"lab": 0, "diffusers": 1, "smalldiffusion": 0, "EDM recipe": 1}  # which of its samplers
+
+
+@pytest.fixture(autouse=True)
+def leave_the_global_generator_alone():
+    state = torch.get_rng_state()
+    yield
+    torch.set_rng_state(state)
+
+
+def kind_of(name):
+    kind = peers.CONTENDERS[name]
+    try:
+        kind.load()
+    except Exception as error:
+        pytest.skip(f"{name} can't be imported: {error}")
+    return kind
+
+
+def gaussian(n=1000):
+    return MEAN + STD * torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+
+
+# --- contenders
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_contender_learns_a_gaussian_and_gives_it_back(name):
+    one = kind_of(name)(gaussian(), 0, **SETTINGS[name])
+    losses = []
+    while one.points < 60_000:
+        one.turn()
+        losses.append(float(one.loss))
+    tenth = len(losses) // 10
+    assert sum(losses[-tenth:]) < 0.95 * sum(losses[:tenth])
+    sampler = [*one.samplers][QUICK[name]]
+    x = one.sample(1000, 1, sampler)
+    assert x.shape == (1000, 2)
+    assert x.dtype == torch.float32
+    assert not x.requires_grad
+    # medians and quartiles, for a young network may leave a few points far outside
+    low, middle, high = x.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=0)
+    torch.testing.assert_close(middle, MEAN, atol=0.35, rtol=0)
+    torch.testing.assert_close((high - low) / 1.349, STD, atol=0.35, rtol=0)
+    assert one.evaluate(7).shape == (7, 2)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_clock_of_a_contender_stands_while_it_does_not_train(name):
+    one = kind_of(name)(gaussian(300), 0)
+    one.turn()
+    seconds, points = one.seconds, one.points
+    one.sample(5, steps=2)
+    assert (one.seconds, one.points) == (seconds, points)
+    one.train_until(seconds)
+    assert one.points == points
+    one.train_until(seconds + 1e-6)
+    assert one.points > points
+
+
+def test_the_residual_network_is_3_times_128_with_128_sinusoids_an_input():
+    network = contender.ResidualNetwork()
+    layers = [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    assert sorted(layers) == [(2, 128), (128, 128), (128, 128), (128, 128), (128, 384)]
+    waves = contender.sinusoids(torch.tensor([0.0, 0.1]), 128, 25.0)
+    assert waves.shape == (2, 128)
+    torch.testing.assert_close(waves[1, [0, 64]], torch.tensor([math.sin(2.5), math.cos(2.5)]))
+    torch.testing.assert_close(waves[0], torch.cat([torch.zeros(64), torch.ones(64)]))
+
+
+def test_a_package_that_is_missing_is_named_with_the_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    found = peers.missing()
+    assert found["diffusers"].startswith("ModuleNotFoundError: import of diffusers halted")
+    assert "EDM recipe" not in found
+    kinds = race.racers(peers.CONTENDERS, found)
+    assert peers.Diffusers not in kinds
+    assert peers.Lab in kinds
+    assert peers.LabAsItComes not in kinds
+
+
+# --- EDM
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.1, 0.5, 3.0, 80.0])
+def test_what_enters_edms_network_and_what_it_is_to_answer_have_unit_variance(sigma):
+    c_skip, c_out, c_in, c_noise = edm.preconditioning(torch.tensor(sigma, dtype=torch.float64))
+    data = edm.SIGMA_DATA**2  # the variance of the data, and of what is added to them: σ²
+    assert c_in**2 * (data + sigma**2) == pytest.approx(1)
+    # the answer is (y − c_skip (y + n)) / c_out
+    assert ((1 - c_skip) ** 2 * data + c_skip**2 * sigma**2) / c_out**2 == pytest.approx(1)
+    assert edm.loss_weight(torch.tensor(sigma)) * c_out**2 == pytest.approx(1)
+    assert c_noise == pytest.approx(math.log(sigma) / 4)
+
+
+def test_edm_leaves_points_without_noise_as_they_are():
+    x = gaussian(50)
+    torch.testing.assert_close(edm.Denoiser()(x, torch.full((1, 1), 1e-7)), x)
+
+
+def test_edms_noise_levels_run_from_80_to_0002_and_end_at_0():
+    levels = edm.sigmas(18)
+    assert len(levels) == 19
+    assert levels[[0, 17, 18]].tolist() == pytest.approx([80, 0.002, 0])
+    assert (levels.diff() < 0).all()
+    assert levels[1:3].tolist() == pytest.approx([57.586, 40.786], abs=1e-3)  # eq. 5 with ρ = 7
+
+
+def test_heun_is_of_second_order_and_asks_twice_a_step_but_once_in_the_last():
+    data, asked = torch.tensor(0.3), []  # the standard deviation: the best denoiser is x s² / (s² + σ²)
+
+    def best(x, sigma):
+        asked.append(float(sigma))
+        return x * data**2 / (data**2 + sigma**2)
+
+    x = torch.tensor([[80.0, -40.0]])
+    exact = x * data / (data**2 + 80**2).sqrt()  # the path keeps x in step with √(s² + σ²)
+    errors = [float((edm.heun(best, x, edm.sigmas(steps)) / exact - 1).abs().max()) for steps in (18, 36, 72)]
+    assert len(asked) == 35 + 71 + 143
+    assert errors[0] < 0.1
+    assert errors[1] < errors[0] / 3
+    assert errors[2] < errors[1] / 3
+
+
+# --- the race
+
+
+def looks(*multiples, measure="energy distance"):
+    return [{"seconds": 2.0**k, measure: multiple} for k, multiple in enumerate(multiples)]
+
+
+@pytest.mark.parametrize(
+    ("multiples", "target", "found"),
+    [
+        ((9, 3.9, 1.2), 4, (2, True)),
+        ((9, 3.9, 4.5, 5), 4, (2, True)),  # the first time counts
+        ((4,), 4, (1, True)),
+        ((9, None, 1), 2, (4, True)),  # points that are not finite are no success
+        ((9, 5, 4.1), 4, (4, False)),
+        ((), 4, (0, False)),
+    ],
+)
+def test_time_to_a_target(multiples, target, found):
+    assert race.time_to(looks(*multiples), "energy distance", target) == found
+
+
+def test_checkpoints_rise_to_the_budget():
+    assert race.checkpoints(4) == pytest.approx([1, math.sqrt(2), 2, math.sqrt(8), 4])
+    assert race.checkpoints(30)[-2:] == pytest.approx([math.sqrt(2) ** 9, 30])
+    assert race.checkpoints(0.5) == [0.5]
+
+
+class Runner:
+    """A contender whose quality is that of a table: the multiple after so many seconds."""
+
+    workers = 2
+
+    def __init__(self, curve, stride=1):
+        self.curve, self.stride, self.seconds, self.points, self.samplers = curve, stride, 0.0, 0, {"any": 1}
+
+    def train_until(self, seconds):
+        self.seconds = seconds
+
+    def sample(self, n, seed, sampler):
+        return torch.full((n, 2), self.curve(self.seconds))
+
+
+class Jury:
+    def multiples(self, points):
+        return dict.fromkeys(race.MEASURES, float(points[0, 0]))
+
+
+def test_in_a_race_all_are_looked_at_at_all_checkpoints_until_they_are_done():
+    runners = {
+        "good": Runner(lambda s: 6 / s),
+        "bad": Runner(lambda s: 9.0),
+        "rare": Runner(lambda s: 9.0, stride=2),
+    }
+    rows = [*race.race(runners, Jury(), 8, seed=0)]
+    when = {name: [row["checkpoint"] for row in rows if row["contender"] == name] for name in runners}
+    assert when["bad"] == race.checkpoints(8)
+    assert when["good"] == pytest.approx(race.checkpoints(4))  # 1.5 is reached there
+    assert when["rare"] == pytest.approx([1, 2, 4, 8])
+    assert [*race.race(runners, Jury(), 8, seed=0)] == rows
+    first = {next(race.race(runners, Jury(), 1, seed=seed))["contender"] for seed in range(20)}
+    assert first == {"good", "bad", "rare"}
+
+
+def test_every_race_comes_once_and_all_data_sets_before_the_next_seed():
+    assert race.order(("a", "b"), 2) == [(0, "a"), (0, "b"), (1, "a"), (1, "b")]
+
+
+def test_all_cores_give_as_many_points_and_no_point_twice():
+    one = peers.EDM(gaussian(100), 0)
+    one.samplers = {"Heun, 2 steps": 3}
+    x = race.points_of(one, 1)
+    assert x.shape == (race.SIZE, 2)
+    assert len(x.unique(dim=0)) == race.SIZE
+    assert not x.requires_grad
+
+
+def test_tuning_tries_its_grid_and_puts_the_best_first(monkeypatch):
+    quality = {1e-3: (5.0, 1.0), 3e-3: (2.04, 1.9), 1e-2: (2.01, 1.8)}
+
+    class Peer(Runner):
+        defaults = {"learning_rate": 1e-3, "batch_size": 100}  # noqa: RUF012
+        name = "peer"
+
+        def __init__(self, train, seed=0, learning_rate=1e-3, batch_size=100):
+            super().__init__(lambda s: learning_rate)
+            self.batch_size = batch_size
+
+    class Judge:
+        data = Dataset("", gaussian(10), gaussian(10), None, "")
+
+        def multiples(self, points):
+            rate = min(quality, key=lambda rate: abs(rate - float(points[0, 0])))
+            return dict(zip(race.MEASURES, quality[rate], strict=True))
+
+    rows = race.tune(Peer, Judge(), 3.0)
+    assert len(rows) == 6
+    assert {(row["learning_rate"], row["batch_size"]) for row in rows} == {
+        (rate, batch) for rate in (1e-3, 3e-3, 1e-2) for batch in (100, 400)
+    }
+    assert rows[0]["learning_rate"] == 1e-2  # the same energy distance to two digits, and sharper
+    names = race.entrants([Peer], {"peer": {"learning_rate": 1e-2, "batch_size": 100}}, gaussian(10), 0)
+    assert [*names] == ["peer", "peer, tuned"]
+    assert [*race.entrants([Peer], {"peer": Peer.defaults}, gaussian(10), 0)] == ["peer"]
+
+
+# --- rates and sizes
+
+
+def test_the_products_of_a_network_are_found_forward_and_backward():
+    layer = torch.nn.Linear(3, 4)
+    x = torch.randn(5, 3, requires_grad=True)
+    found = rates.products(lambda: layer(x).sum().backward())
+    # forward, for the input and for the weights: as many multiplications in each
+    assert rates.multiply_adds(found) == 3 * 5 * 3 * 4
+    with torch.inference_mode():
+        assert rates.multiply_adds(rates.products(lambda: layer(x))) == 5 * 3 * 4
+    assert rates.repeats_per_second(found, 0.01) > 0
+
+
+def test_a_command_is_timed_and_its_memory_is_its_own():
+    pytest.importorskip("resource")
+    found = sizes.measured([sys.executable, "-c", "import time; x = b'x' * 150_000_000; time.sleep(0.1)"])
+    assert found["seconds"] > 0.1
+    assert 150 < found["peak"] < 250
+    with pytest.raises(RuntimeError, match="ended with 3: oh"):
+        sizes.measured([sys.executable, "-c", "import sys; print('oh', file=sys.stderr); sys.exit(3)"])
+
+
+# --- verdicts and the page
+
+
+def made_up(lab=4.0, peer=50.0, reached=True, peers_too=True):
+    """A run in which the lab takes `lab` seconds to all targets and a peer `peer`, if it gets there."""
+
+    def curve(name, seconds, good):
+        multiples = {"energy distance": 1.2 if good else 7.0, "sharpness": 1.2 if good else None}
+        row = {"data": "cities", "contender": name, "checkpoint": seconds, "points": 1, **multiples}
+        return [{**row, "seed": seed, "seconds": seconds * (1 + seed / 10)} for seed in range(5)]
+
+    def rate(name, what, n, value, threads=1):
+        return [{"round": k, "contender": name, "what": what, "n": n, "threads": threads, "rate": value + k,
+                 "products": 1.25 * value, "adds": 66_000} for k in (1, 2, 3)]  # fmt: skip
+
+    names = ["lab", "diffusers", "diffusers, tuned"] if peers_too else ["lab"]
+    samplers = [
+        {"data": "cities", "seed": seed, "contender": "lab", "sampler": f"{k} steps", "evaluations": k, "seconds": 9.0,
+         "energy distance": 1.2 + seed / 100, "sharpness": 1.2 + seed / 100}
+        for seed in range(5) for k in (16, 1000)
+    ]  # fmt: skip
+    return {
+        "finished": True,
+        "data": ["cities"],
+        "options": {"budget": 60.0, "seeds": 5, "rounds": 3, "tuning": 5.0},
+        "facts": {"Processor": "abacus"},
+        "settings": {"lab": {"width": 128}},
+        "missing": {} if peers_too else {"diffusers": "ModuleNotFoundError: <none>"},
+        "training_points": {"cities": dict.fromkeys(race.MEASURES, 1.0)},
+        "race": [row for name in names for row in curve(name, *((lab, True) if name == "lab" else (peer, reached)))],
+        "samplers": samplers,
+        "tuning": [{"data": "cities", "contender": "diffusers", "learning_rate": 1e-3, "batch_size": 256,
+                    "seconds": 5.0, "energy distance": 2.0, "sharpness": None}],
+        "rates": [
+            *(row for name in ("lab", "lab, 3 × 128") for row in rate(name, "sampling", 5000, 1.6e6, 2)),
+            *rate("lab, as it comes", "training", 500, 2e5), *rate("lab, as it comes", "sampling", 5000, 9e5, 2),
+            *rate("diffusers", "sampling", 5000, 1e5), *rate("diffusers", "sampling", 5000, 2e5, 2),
+        ],
+        "memory": [{"contender": "lab", "n": 5000, "before": 300.0, "peak": 310.0},
+                   {"contender": "diffusers", "n": 5000, "before": 280.0, "peak": 305.0}],
+        "sizes": [{"round": 1, "n": 10**k, "seconds": 2 + 10 ** (k - 5), "peak": 400.0} for k in range(3, 8)],
+    }  # fmt: skip
+
+
+def said(result, start):
+    (found,) = [verdict for verdict in verdicts.verdicts(result) if verdict.promise.startswith(start)]
+    return found
+
+
+RACE = "cities: seconds to 2 × the floor of the energy distance, "
+
+
+@pytest.mark.parametrize(
+    ("run", "text", "ten", "four"),
+    [
+        ({"lab": 4.0, "peer": 50.0}, "12.5 [12.5, 12.5]", True, True),
+        ({"lab": 4.0, "peer": 20.0}, "5.0 [5.0, 5.0]", False, True),
+        ({"lab": 4.0, "peer": 60.0, "reached": False}, "≥ 15.0 [≥ 15.0, ≥ 15.0]", True, True),
+        ({"lab": 20.0, "peer": 60.0, "reached": False}, "≥ 3.0 [≥ 3.0, ≥ 3.0]", None, None),
+    ],
+)
+def test_ratios_of_seconds(run, text, ten, four):
+    result = made_up(**run)
+    untuned, tuned = said(result, RACE + "10"), said(result, RACE + "4")
+    assert untuned.measured == f"{text} × (diffusers)"
+    assert tuned.measured == f"{text} × (diffusers, tuned)"
+    assert (untuned.holds, tuned.holds) == (ten, four)
+
+
+def test_without_tuning_there_is_no_tuned_peer():
+    result = {**made_up(), "tuning": []}
+    assert said(result, RACE + "4").holds is None
+    assert said(result, RACE + "10").holds
+
+
+def test_bounds_of_a_ratio():
+    assert summaries.ratio_bounds((2, True), (10, True)) == (5, 5)
+    assert summaries.ratio_bounds((2, True), (10, False)) == (5, math.inf)
+    assert summaries.ratio_bounds((2, False), (10, True)) == (0, 5)
+    assert summaries.ratio_bounds((2, False), (10, False)) == (0, math.inf)
+    assert verdicts.bound(0, 5) == "≤ 5.0"
+    assert verdicts.bound(0, math.inf) == "unknown"
+
+
+def test_other_verdicts():
+    result = made_up()
+    assert said(result, "5000 points: 6").measured.startswith("8 [")  # beside the better choice of threads
+    assert said(result, "5000 points: 6").holds
+    assert said(result, "5000 points: 0.7").holds
+    assert said(result, "cities: 20 network evaluations as good as 1000 by sharpness").holds
+    promise = said(result, "the lab as it comes, sampling")
+    assert (promise.holds, promise.must) == (False, True)
+    assert said(result, "the lab as it comes, training").holds
+    assert said(result, "memory does not grow").holds
+    assert said(result, "time beyond the start grows as n").measured == "as n to the 1.00"
+    for row in result["sizes"]:
+        row.update(seconds=row["n"] ** 1.3, peak=row["n"])
+    assert not said(result, "time beyond the start grows as n").holds
+    assert not said(result, "memory does not grow").holds
+    assert summaries.coverage(5) == pytest.approx(0.9375)
+
+
+def test_a_row_in_which_a_peer_is_ahead_is_listed():
+    assert verdicts.ahead(made_up()) == ["diffusers holds less memory for 5000 points"]
+    found = verdicts.ahead(made_up(lab=60.0, peer=3.0))
+    assert "diffusers, tuned is first to 1.5 × the floor of the sharpness on cities: 3.6 s, the lab 72 s" in found
+    assert len(found) == 1 + 2 * 2 * 3
+
+
+def test_the_page_holds_the_verdicts_and_who_is_missing():
+    text = page.render(made_up())
+    assert "12.5 [12.5, 12.5] × (diffusers)" in text
+    assert "Missing" not in text
+    assert "not finished" not in text
+    assert 'src="http' not in text
+    assert "&gt; 60" in page.render(made_up(peer=60.0, reached=False))
+    text = page.render({**made_up(peers_too=False), "finished": False})
+    assert "<b>diffusers</b> missing: ModuleNotFoundError: &lt;none&gt;" in text
+    assert "not measured" in text
+    assert "not finished" in text
+
+
+def test_a_page_of_nothing_yet_can_be_written(tmp_path):
+    options = bench.parser().parse_args(["--out", str(tmp_path), "--data", "cities"])
+    result = bench.empty(options, {"diffusers": "not here"})
+    result["training_points"]["cities"] = dict.fromkeys(race.MEASURES, 1.0)
+    bench.save(result, tmp_path)
+    assert "diffusers" not in result["settings"]
+    stored = json.loads((tmp_path / "bench.json").read_text())
+    assert stored["missing"] == {"diffusers": "not here"}
+    assert (tmp_path / MARKER).exists()  # so `make report` may replace the folder
+    assert "This run is not finished" in (tmp_path / "bench.html").read_text()
+
+
+def test_the_command_says_what_it_found_and_fails_when_the_lab_is_slow(tmp_path, capsys):
+    (tmp_path / "bench.json").write_text(json.dumps(made_up()))
+    assert bench.main(["--again", "--out", str(tmp_path)]) == 1
+    assert "NO  the lab as it comes, sampling" in capsys.readouterr().out
+    quick = made_up()
+    for row in quick["rates"]:
+        row["rate"] *= 2
+    (tmp_path / "bench.json").write_text(json.dumps(quick))
+    assert bench.main(["--again", "--out", str(tmp_path)]) == 0
