@@ -93,20 +93,21 @@ def ancestral(schedule: Schedule, variance: str = "posterior") -> Sampler:
     return _sampler("DDPM", schedule, range(schedule.timesteps - 1, -1, -1), rows.tolist())
 
 
-def ddim(schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
-    """Song et al. 2020 (DDIM), eq. 12 and 16, at timesteps that are even in log SNR, from `PURE_NOISE` on.
+def ddim(schedule: Schedule, steps: int, eta: float = 0.0, *, least: float = PURE_NOISE) -> Sampler:
+    """Song et al. 2020 (DDIM), eq. 12 and 16, at timesteps that are even in log SNR.
 
     Args:
         schedule: the schedule.
         steps: how many, at most; see `even_in_log_snr`. As many as the schedule has are all of them.
         eta: 0 for no noise at all, 1 for as much as the posterior has: with all T steps that is `ancestral`.
+        least: the ᾱ at which the way begins; 0 for the schedule's last timestep.
 
     Raises:
         ValueError: if eta isn't in [0, 1], or for another number of steps.
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must lie in 0 … 1, from no noise to that of the posterior; got {eta}")
-    timesteps = even_in_log_snr(schedule, steps, least=PURE_NOISE)[::-1]
+    timesteps = even_in_log_snr(schedule, steps, least=least)[::-1]
     rows = []
     for now, after in _pairs(schedule, timesteps):
         variance = eta**2 * (1 - after) / (1 - now) * (1 - now / after)
@@ -116,7 +117,7 @@ def ddim(schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
     return _sampler(f"DDIM, η = {eta:g}", schedule, timesteps, rows)
 
 
-def dpm_solver(schedule: Schedule, steps: int) -> Sampler:
+def dpm_solver(schedule: Schedule, steps: int, *, least: float = PURE_NOISE) -> Sampler:
     """DPM-Solver++(2M), without noise (Lu et al. 2022, algorithm 2), at timesteps as for `ddim`.
 
     Each step goes on from two estimates of the data, this one's and the one before; the first and the last, which leads
@@ -125,7 +126,7 @@ def dpm_solver(schedule: Schedule, steps: int) -> Sampler:
     Raises:
         ValueError: for a number of steps that `even_in_log_snr` refuses.
     """
-    timesteps = even_in_log_snr(schedule, steps, least=PURE_NOISE)[::-1]
+    timesteps = even_in_log_snr(schedule, steps, least=least)[::-1]
     half_log_snr = (schedule.snr.log() / 2)[timesteps].tolist()
     rows = []
     for step, (now, after) in enumerate(_pairs(schedule, timesteps)):

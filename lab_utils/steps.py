@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from lab_utils.engine import complete, parser
 from lab_utils.files import DATA
 from lab_utils.metrics import Benchmark
@@ -23,6 +27,8 @@ from lab_utils.sampling import sample
 from lab_utils.schedules import Denoiser, Schedule, sigmoid
 from lab_utils.study import BASE, BETTER, DATASETS, Configuration, build
 
+Array = NDArray[np.float64]
+
 TABLE = DATA / "samplers.csv"
 SEEDS = 5  # of the sampling; every network is trained with seed 0
 SIZE, REFERENCES = 5000, 4  # of a sample, and how many real draws it is held against
@@ -32,14 +38,20 @@ NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER}
 BEST = "best denoiser"
 FEW, MANY = (5, 10, 20, 50, 100), (250, 1000)
 
-# name → how it is made of a schedule and a number of steps, and the numbers of steps. More than 100 steps of the best
-# denoiser are taken only in the way of the paper: each costs a look at all pairs of points.
+# name → how it is made of a schedule and a number of steps, and the numbers of steps
 SAMPLERS: dict[str, tuple[Callable[[Schedule, int], Sampler], tuple[int, ...]]] = {
     "DDPM": (lambda schedule, _: ancestral(schedule), (1000,)),
+    "DDPM, variance β": (lambda schedule, _: ancestral(schedule, "beta"), (1000,)),
     "DDIM, η = 1": (lambda schedule, steps: ddim(schedule, steps, 1.0), (*FEW, 250)),
     "DDIM": (ddim, (*FEW, *MANY)),
     "DPM-Solver++(2M)": (dpm_solver, FEW),
+    "DPM-Solver++(2M), all the way": (lambda schedule, steps: dpm_solver(schedule, steps, least=0), (10, 20)),
 }
+
+
+def _is_worth_it(denoiser: str, sampler: str, steps: int) -> bool:
+    """Each step of the best denoiser is a look at all pairs of points: more than 100 only in the way of the paper."""
+    return denoiser != BEST or steps <= max(FEW) or sampler == "DDPM"
 
 
 def grid(data: Sequence[str] = DATASETS, seeds: int = SEEDS) -> Iterator[Configuration]:
@@ -49,7 +61,7 @@ def grid(data: Sequence[str] = DATASETS, seeds: int = SEEDS) -> Iterator[Configu
             for sampler, (_, numbers) in SAMPLERS.items():
                 for steps in numbers:
                     for denoiser in (*NETWORKS, BEST):  # the networks side by side, so that each is trained once
-                        if denoiser != BEST or steps <= max(FEW) or sampler == "DDPM":
+                        if _is_worth_it(denoiser, sampler, steps):
                             yield {"data": name, "denoiser": denoiser, "sampler": sampler, "steps": steps, "seed": seed}
 
 
@@ -81,6 +93,25 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
     measures = {name: benchmark.measure(name, points).multiple for name in DISTANCES}
     measures["farthest"] = float(points.norm(dim=1).max() / data.train.norm(dim=1).max())
     return [{"evaluations": len(sampler), **{name: float(f"{value:.5g}") for name, value in measures.items()}}]
+
+
+def curves(
+    table: pd.DataFrame, data: str, distances: Sequence[str], samplers: Sequence[str]
+) -> dict[str, dict[str, dict[str, tuple[Array, Array]]]]:
+    """What `figures.evaluations` draws: distance → denoiser → sampler → (k,) evaluations, (k, seeds) multiples."""
+
+    def curve(denoiser: str, sampler: str, distance: str) -> tuple[Array, Array]:
+        rows = table[(table["data"] == data) & (table["denoiser"] == denoiser) & (table["sampler"] == sampler)]
+        seeds = rows.pivot_table(index="evaluations", columns="seed", values=distance)
+        return seeds.index.to_numpy(), seeds.to_numpy()
+
+    return {
+        distance: {
+            denoiser: {sampler: curve(denoiser, sampler, distance) for sampler in samplers}
+            for denoiser in (*NETWORKS, BEST)
+        }
+        for distance in distances
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

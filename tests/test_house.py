@@ -136,7 +136,7 @@ def wrong_environment(environment, project):
     environment, project = yaml.safe_load(environment), tomllib.loads(project)["project"]
     *conda, last = environment["dependencies"]
     pip = last.get("pip", []) if isinstance(last, dict) else []
-    extras = ",".join(name for name in project["optional-dependencies"] if name != "bench")  # `make bench` has its own way
+    extras = ",".join(extra for extra in project["optional-dependencies"] if extra != "bench")  # for `make bench` only
     return [
         f"{what}: {found!r}, where {wanted!r} should be"
         for what, found, wanted in [

@@ -1,5 +1,6 @@
 """The grid of samplers, what a run measures of its points, and the command."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -74,6 +75,21 @@ def test_a_network_is_that_of_its_recipe_after_its_last_epoch():
 
 def test_the_networks_are_recipes_that_the_lab_knows():
     assert all(change.keys() <= study.BASE.keys() for change in NETWORKS.values())
+
+
+def test_curves_have_a_row_for_each_number_of_evaluations_and_a_column_for_each_seed():
+    rows = [
+        {"data": name, "denoiser": who, "sampler": "DDIM", "evaluations": k, "seed": seed, "sharpness": k + seed / 10}
+        for name in ("cities", "moons")
+        for who in (*steps.NETWORKS, BEST)
+        for k in (20, 5)
+        for seed in (1, 0)
+    ]
+    found = steps.curves(pd.DataFrame(rows), "cities", ["sharpness"], ["DDIM"])
+    assert [*found["sharpness"]] == [*steps.NETWORKS, BEST]
+    evaluations, multiples = found["sharpness"][BEST]["DDIM"]
+    assert evaluations.tolist() == [5, 20]
+    assert multiples.tolist() == [[5, 5.1], [20, 20.1]]
 
 
 def test_the_command_hands_its_options_to_the_engine(monkeypatch, tmp_path):
