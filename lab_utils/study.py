@@ -162,8 +162,9 @@ def measure_model(
 ) -> dict[str, float]:
     """The measures of one trained model: its loss, where along t it could be less, and its samples' distances.
 
-    Distances are multiples of their floors. The last model of a run is measured in more ways; its log-likelihood is the
-    mean over 10 000 held-out points, in nats a point and normalised units, and NaN where the flow folds.
+    Distances are multiples of their floors, and NaN for a model gone so far astray that some points are not finite. The
+    last model of a run is measured in more ways; its log-likelihood is the mean over 10 000 held-out points, in nats a
+    point and normalised units, and NaN where the flow folds.
     """
     name, train, kind = (configuration[key] for key in ("data", "train", "schedule"))
     data, benchmark = _data(name, train)
@@ -178,10 +179,11 @@ def measure_model(
         **{f"excess {100 * i}-{100 * i + 99}": float(value) for i, value in enumerate(along_t(excess, 10))},
         "gradient signal": gradient_signal(model, noised),
     }
+    finite = bool(points.isfinite().all())
     for distance in AT_LAST if last else ALWAYS:
-        measures[distance] = benchmark.measure(distance, points).multiple
+        measures[distance] = benchmark.measure(distance, points).multiple if finite else math.nan
     if last:
-        measures["W2"] = _few(name, train).measure("W2", points[:FEW]).multiple
+        measures["W2"] = _few(name, train).measure("W2", points[:FEW]).multiple if finite else math.nan
         measures["log-likelihood"] = _mean_log_likelihood(model, data.held_out[:10_000])
     return measures
 

@@ -135,6 +135,16 @@ def test_a_flow_that_folds_is_tried_with_more_steps(enough, monkeypatch):
     assert found == -0.5 if enough <= 256 else math.isnan(found)
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_model_gone_astray_has_a_loss_but_no_distances(last, monkeypatch):
+    monkeypatch.setattr(study, "sample", lambda *_, **__: torch.full((300, 2), math.inf))
+    monkeypatch.setattr(study, "log_likelihood", lambda *_, **__: torch.zeros(1))
+    measures = measure_model(build(SMALL)[0], SMALL, last=last)
+    distances = {*study.AT_LAST, "W2"} if last else {*study.ALWAYS}
+    assert {name for name, value in measures.items() if math.isnan(value)} == distances
+    assert measures["loss"] > measures["floor"]
+
+
 def test_the_command_hands_its_options_to_the_engine(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(engine, "run_table", lambda *arguments, **named: calls.append((arguments, named)))
