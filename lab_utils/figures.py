@@ -401,7 +401,7 @@ def evaluations(
                 axes.errorbar(np.asarray(steps), mean, yerr=spread, label=sampler, capsize=3, **_SAMPLERS[sampler])
             axes.set(xscale="log", yscale="log", title=denoiser if number == 0 else "")
             axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5) if axes.get_ylim()[1] < 10 else (1,)))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.yaxis.set_minor_locator(NullLocator())
         all_axes[number * columns].set_ylabel(f"{distance}, multiple of floor")

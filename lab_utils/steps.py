@@ -8,7 +8,7 @@ the sampler's doing, or that of the few training points, and what a network adds
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,7 +34,7 @@ SEEDS = 5  # of the sampling; every network is trained with seed 0
 SIZE, REFERENCES = 5000, 4  # of a sample, and how many real draws it is held against
 DISTANCES = ("energy distance", "sliced W1", "sharpness", "coverage")
 
-NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER}
+NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER, "last weights": {"ema_decay": 0.0}}
 BEST = "best denoiser"
 FEW, MANY = (5, 10, 20, 50, 100), (250, 1000)
 
@@ -96,9 +96,12 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
 
 
 def curves(
-    table: pd.DataFrame, data: str, distances: Sequence[str], samplers: Sequence[str]
+    table: pd.DataFrame, data: str, distances: Sequence[str], denoisers: Mapping[str, str], samplers: Sequence[str]
 ) -> dict[str, dict[str, dict[str, tuple[Array, Array]]]]:
-    """What `figures.evaluations` draws: distance → denoiser → sampler → (k,) evaluations, (k, seeds) multiples."""
+    """What `figures.evaluations` draws: distance → denoiser → sampler → (k,) evaluations, (k, seeds) multiples.
+
+    `denoisers` says how each is called in the figure.
+    """
 
     def curve(denoiser: str, sampler: str, distance: str) -> tuple[Array, Array]:
         rows = table[(table["data"] == data) & (table["denoiser"] == denoiser) & (table["sampler"] == sampler)]
@@ -107,8 +110,8 @@ def curves(
 
     return {
         distance: {
-            denoiser: {sampler: curve(denoiser, sampler, distance) for sampler in samplers}
-            for denoiser in (*NETWORKS, BEST)
+            title: {sampler: curve(denoiser, sampler, distance) for sampler in samplers}
+            for denoiser, title in denoisers.items()
         }
         for distance in distances
     }

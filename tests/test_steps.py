@@ -12,6 +12,7 @@ from lab_utils.samplers import ancestral, dpm_solver
 from lab_utils.sampling import sample
 from lab_utils.schedules import sigmoid
 from lab_utils.steps import BEST, NETWORKS, SAMPLERS, denoiser, grid, main, run
+from lab_utils.training import Recipe
 
 SMALL = {"train": 100, "width": 8, "depth": 1, "input_frequencies": 2, "epochs": 20, "batch_size": 50}
 
@@ -74,7 +75,7 @@ def test_a_network_is_that_of_its_recipe_after_its_last_epoch():
 
 
 def test_the_networks_are_recipes_that_the_lab_knows():
-    assert all(change.keys() <= study.BASE.keys() for change in NETWORKS.values())
+    assert all(change.keys() <= study.BASE.keys() | vars(Recipe()).keys() for change in NETWORKS.values())
 
 
 def test_curves_have_a_row_for_each_number_of_evaluations_and_a_column_for_each_seed():
@@ -85,9 +86,9 @@ def test_curves_have_a_row_for_each_number_of_evaluations_and_a_column_for_each_
         for k in (20, 5)
         for seed in (1, 0)
     ]
-    found = steps.curves(pd.DataFrame(rows), "cities", ["sharpness"], ["DDIM"])
-    assert [*found["sharpness"]] == [*steps.NETWORKS, BEST]
-    evaluations, multiples = found["sharpness"][BEST]["DDIM"]
+    found = steps.curves(pd.DataFrame(rows), "cities", ["sharpness"], {"better": "wide", BEST: "the best"}, ["DDIM"])
+    assert [*found["sharpness"]] == ["wide", "the best"]
+    evaluations, multiples = found["sharpness"]["the best"]["DDIM"]
     assert evaluations.tolist() == [5, 20]
     assert multiples.tolist() == [[5, 5.1], [20, 20.1]]
 
