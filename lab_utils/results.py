@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from lab_utils.study import BASE
+from lab_utils.tables import select
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -57,7 +58,7 @@ class Results:
             ValueError: if there are none, with what was asked for.
         """
         wanted = BASE | dict(change) | {"data": data}
-        found = self.table[(self.table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        found = select(self.table, wanted)
         if found.empty:
             raise ValueError(
                 f"the study has no runs on {data} with {dict(change) or 'the original recipe'}; see make study"

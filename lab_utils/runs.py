@@ -96,7 +96,8 @@ class _Folder:
     trainer: Trainer
 
     @classmethod
-    def open(cls, path: Path, config: dict[str, Any], data: Dataset, recipe: Recipe) -> _Folder:
+    def open(cls, config: dict[str, Any], data: Dataset, recipe: Recipe) -> _Folder:
+        path = _place(config)
         # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
         trainer = Trainer(DiffusionGenerator.from_config(config["model"]), data.train, recipe)
         state = path / "state.pt"
@@ -159,7 +160,7 @@ def fit_all(
     recipe = recipe or Recipe()
     configs = {name: run_config(network, data, recipe) for name, network in networks.items()}
     with _alone_at(map(_place, configs.values())):
-        folders = {name: _Folder.open(_place(config), config, data, recipe) for name, config in configs.items()}
+        folders = {name: _Folder.open(config, data, recipe) for name, config in configs.items()}
         _train(folders, progress)
     return {name: folder.run() for name, folder in folders.items()}
 

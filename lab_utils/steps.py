@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,18 @@ from numpy.typing import NDArray
 
 from lab_utils.engine import complete, parser
 from lab_utils.files import DATA
-from lab_utils.metrics import Benchmark
 from lab_utils.optimal import BestDenoiser
-from lab_utils.points import Dataset, dataset
 from lab_utils.runs import fit
 from lab_utils.samplers import Sampler, ancestral, ddim, dpm_solver
 from lab_utils.sampling import sample
 from lab_utils.schedules import Denoiser, Schedule, sigmoid
-from lab_utils.study import BASE, BETTER, DATASETS, Configuration, build
+from lab_utils.study import BASE, BETTER, DATASETS, Configuration, build, data_and_draws
+from lab_utils.tables import select
 
 Array = NDArray[np.float64]
 
 TABLE = DATA / "samplers.csv"
 SEEDS = 5  # of the sampling; every network is trained with seed 0
-SIZE, REFERENCES = 5000, 4  # of a sample, and how many real draws it is held against
 DISTANCES = ("energy distance", "sliced W1", "sharpness", "coverage")
 
 NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER, "last weights": {"ema_decay": 0.0}}
@@ -65,20 +62,13 @@ def grid(data: Sequence[str] = DATASETS, seeds: int = SEEDS) -> Iterator[Configu
                             yield {"data": name, "denoiser": denoiser, "sampler": sampler, "steps": steps, "seed": seed}
 
 
-@lru_cache(maxsize=2)
-def _data(name: str) -> tuple[Dataset, Benchmark]:
-    """The data, and real draws to hold samples against."""
-    data = dataset(name, train=BASE["train"])
-    return data, Benchmark(data.held_out, data.train, size=SIZE, references=REFERENCES)
-
-
 def denoiser(name: str, data: str) -> Denoiser:
     """The network `name` after its last epoch, trained now or found in the cache, or the best denoiser.
 
     The best denoiser is that of the training points: it knows all that the networks could know.
     """
     if name == BEST:
-        return BestDenoiser(_data(data)[0].train, sigmoid())
+        return BestDenoiser(data_and_draws(data, BASE["train"])[0].train, sigmoid())
     network, points, recipe = build({"data": data, **BASE, **NETWORKS[name], "seed": 0})
     return fit(network, points, recipe, progress=False).model(recipe.epochs)
 
@@ -88,8 +78,8 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
     asked = denoiser(configuration["denoiser"], configuration["data"])
     make, _ = SAMPLERS[configuration["sampler"]]
     sampler = make(asked.schedule, configuration["steps"])
-    points = sample(asked, SIZE, seed=configuration["seed"], sampler=sampler)
-    data, benchmark = _data(configuration["data"])
+    data, benchmark = data_and_draws(configuration["data"], BASE["train"])
+    points = sample(asked, benchmark.size, seed=configuration["seed"], sampler=sampler)
     measures = {name: benchmark.measure(name, points).multiple for name in DISTANCES}
     measures["farthest"] = float(points.norm(dim=1).max() / data.train.norm(dim=1).max())
     return [{"evaluations": len(sampler), **{name: float(f"{value:.5g}") for name, value in measures.items()}}]
@@ -104,7 +94,7 @@ def curves(
     """
 
     def curve(denoiser: str, sampler: str, distance: str) -> tuple[Array, Array]:
-        rows = table[(table["data"] == data) & (table["denoiser"] == denoiser) & (table["sampler"] == sampler)]
+        rows = select(table, {"data": data, "denoiser": denoiser, "sampler": sampler})
         seeds = rows.pivot_table(index="evaluations", columns="seed", values=distance)
         return seeds.index.to_numpy(), seeds.to_numpy()
 

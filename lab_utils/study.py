@@ -116,7 +116,7 @@ def grid(
 
 
 @lru_cache(maxsize=4)
-def _data(name: str, train: int) -> tuple[Dataset, Benchmark]:
+def data_and_draws(name: str, train: int) -> tuple[Dataset, Benchmark]:
     """The data, and real draws to hold samples against."""
     data = dataset(name, train=train)
     return data, Benchmark(data.held_out, data.train, size=SIZE, references=REFERENCES)
@@ -125,14 +125,14 @@ def _data(name: str, train: int) -> tuple[Dataset, Benchmark]:
 @lru_cache(maxsize=4)
 def _few(name: str, train: int) -> Benchmark:
     """Fewer real points, for W2."""
-    data, _ = _data(name, train)
+    data, _ = data_and_draws(name, train)
     return Benchmark(data.held_out, size=FEW, references=REFERENCES)
 
 
 @lru_cache(maxsize=4)
 def _truth(name: str, train: int, kind: str) -> tuple[Noised, Tensor]:
     """Noised points of the whole population, training points and held-out ones, and the best answers to them."""
-    data, *_ = _data(name, train)
+    data, *_ = data_and_draws(name, train)
     population, schedule = torch.cat([data.train, data.held_out]), KINDS[kind]()
     noised = noise(population, schedule, draws=20_000)
     return noised, answers(BestDenoiser(population, schedule), noised)
@@ -141,7 +141,7 @@ def _truth(name: str, train: int, kind: str) -> tuple[Noised, Tensor]:
 def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset, Recipe]:
     """The network, the data and the recipe that a configuration describes."""
     c = dict(configuration)
-    data, *_ = _data(c.pop("data"), c.pop("train"))
+    data, *_ = data_and_draws(c.pop("data"), c.pop("train"))
     schedule = KINDS[c.pop("schedule")]()
     sizes = {name: c.pop(name) for name in ("width", "depth", "input_frequencies", "max_frequency", "fading")}
     network = DiffusionGenerator(schedule=schedule, seed=c["seed"], **sizes)
@@ -167,7 +167,7 @@ def measure_model(
     point and normalised units, and NaN where the flow folds.
     """
     name, train, kind = (configuration[key] for key in ("data", "train", "schedule"))
-    data, benchmark = _data(name, train)
+    data, benchmark = data_and_draws(name, train)
     noised, best = _truth(name, train, kind)
     given = answers(model, noised)
     excess = squared(given, best)

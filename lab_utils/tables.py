@@ -138,6 +138,11 @@ def check_inputs(path: Path, table: Table, inputs: list[str]) -> None:
             raise TableError(f"{path} has {name!r} as a result, so it can't be in a configuration; name another file")
 
 
+def select(table: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows that have all these values, column → value."""
+    return table[(table[[*wanted]] == pd.Series(wanted)).all(axis=1)]
+
+
 def _rank(cell: str) -> tuple[int, float, str]:
     """Where `cell` stands in its column: numbers, then text, then nothing."""
     with suppress(ValueError):

@@ -21,13 +21,16 @@ SMALL = {"train": 100, "width": 8, "depth": 1, "input_frequencies": 2, "epochs":
 def small(tmp_path, monkeypatch):
     """A cache of the test's own, small networks, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
-    for name, value in {"SIZE": 300, "REFERENCES": 2, "BASE": study.BASE | SMALL, "NETWORKS": {"original": {}}}.items():
-        monkeypatch.setattr(steps, name, value)
-    for cache in (steps._data, study._data):
-        cache.cache_clear()
+    for module, name, value in [
+        (study, "SIZE", 300),
+        (study, "REFERENCES", 2),
+        (steps, "BASE", study.BASE | SMALL),
+        (steps, "NETWORKS", {"original": {}}),
+    ]:
+        monkeypatch.setattr(module, name, value)
+    study.data_and_draws.cache_clear()
     yield
-    for cache in (steps._data, study._data):
-        cache.cache_clear()
+    study.data_and_draws.cache_clear()
 
 
 def test_each_run_is_there_once_with_every_seed_and_the_best_denoiser_is_spared_long_ways():

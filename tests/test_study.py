@@ -34,7 +34,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
     for name, value in {"SIZE": 300, "FEW": 100, "REFERENCES": 2}.items():
         monkeypatch.setattr(study, name, value)
-    caches = (study._data, study._few, study._truth)
+    caches = (study.data_and_draws, study._few, study._truth)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -108,7 +108,7 @@ def test_the_measures_are_those_of_the_model():
     assert measures["excess"] == float(squared(answers(model, noised), best).mean())
     assert len(noised.t) == 20_000
     real = data.held_out[:300]
-    _, benchmark = study._data("gaussian", 100)
+    _, benchmark = study.data_and_draws("gaussian", 100)
     assert (benchmark.size, benchmark.references) == (300, 2)
     assert measures["sharpness"] == benchmark.measure("sharpness", sample(model, 300, seed=3)).multiple
     few = Benchmark(data.held_out, size=100, references=2)
