@@ -25,6 +25,7 @@ from lab_utils.points import check_points
 
 PAIRS = 2**18  # of a matrix of distances in memory at once: as many as fit into a core's own cache
 DIRECTIONS = 64  # of the sliced distance: enough for it to change by less than 0.1 % when the points are turned
+FAINT = 1e-9  # a kernel below this counts as 0: its powers would be numbers so small that processors slow down
 OCTAVES = 5  # bandwidths of the MMD's kernels: 1, 1/2 … 1/16, from the whole picture down to its finer detail
 PRECISION_K, COVERAGE_K = 3, 5  # neighbours, as in the two papers
 W2_MOST = 10_000  # points: the solver then holds 4 GB, for 40 bytes a pair were measured, and takes some 20 s
@@ -115,18 +116,26 @@ def _nothing(points: Tensor) -> None:
 # block keeps the block's own memory from being used again, which came to gigabytes for 40 000 points.
 
 
-def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
-    """The distances between all pairs, in blocks of rows, in the finer precision of the two sets."""
-    finer = torch.promote_types(x.dtype, y.dtype)  # cdist takes no two types
-    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits where points are close
-    y = y.detach().to(finer)
-    blocks = x.detach().to(finer).split(max(1, PAIRS // len(y)))
-    return (torch.cdist(block, y, compute_mode=exact) for block in blocks)
+def _squares(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """The squared distances between all pairs, in blocks of rows, in the finer precision of the two sets.
+
+    In the plane two subtractions do it, three times as fast as `torch.cdist`, which loops over the coordinates.
+    """
+    finer = torch.promote_types(x.dtype, y.dtype)
+    across, up = y.detach().to(finer).T.contiguous()
+    for block in x.detach().to(finer).split(max(1, PAIRS // len(y))):
+        dx, dy = block[:, :1] - across, block[:, 1:] - up
+        yield dx.square_().addcmul_(dy, dy)
+
+
+def _total(block: Tensor) -> float:
+    """The sum: each row's in its own precision, which is fast; and theirs, whose errors go both ways, in double."""
+    return float(block.sum(dim=1).sum(dtype=torch.float64))
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
     """Mean Euclidean distance between all pairs of (n, 2) `x` and (m, 2) `y`, in bounded memory."""
-    return math.fsum(float(block.sum(dtype=torch.float64)) for block in _distances(x, y)) / (len(x) * len(y))
+    return math.fsum(_total(block.sqrt_()) for block in _squares(x, y)) / (len(x) * len(y))
 
 
 def _own_mean_distance(points: Tensor) -> float:
@@ -150,12 +159,13 @@ energy_distance = Distance(
 def _kernel_sum(x: Tensor, y: Tensor) -> float:
     """Σ k(x_i, y_j) over all pairs, k the sum of the Gaussian kernels."""
     sums = []
-    for block in _distances(x, y):
-        kernel = block.square_().mul_(-0.5).exp_()  # of bandwidth 1
-        sums.append(float(kernel.sum(dtype=torch.float64)))
+    for block in _squares(x, y):
+        kernel = block.mul_(-0.5).exp_()  # of bandwidth 1
+        sums.append(_total(kernel))
         for _ in range(OCTAVES - 1):
+            torch.threshold_(kernel, FAINT, 0.0)
             kernel.square_().square_()  # exp(−d²/2σ²) to the fourth has half the bandwidth; much cheaper than exp
-            sums.append(float(kernel.sum(dtype=torch.float64)))
+            sums.append(_total(kernel))
     return math.fsum(sums)
 
 

@@ -1,32 +1,29 @@
 """Trained models on disk: never train the same thing twice.
 
-`fit` is what the notebooks call: it drives a `Trainer`, shows a progress bar, saves checkpoints, goes on where an
-interrupted run stopped, and finds again what was trained before.
+`fit` is what the notebooks call: it finds again what was trained before, goes on where an interrupted run stopped, and
+lets no two processes train the same. How the training is done and saved stands in `jobs`.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lab_utils import WORKERS, model, points, schedules, training
-from lab_utils.files import cache_folder, code_checksum, lock, sha256, write_whole
+from lab_utils import model, points, schedules, training
+from lab_utils.files import cache_folder, code_checksum, lock, sha256
+from lab_utils.jobs import Job, finish, weights
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset
-from lab_utils.training import Recipe, Trainer
-
-SAVE_EVERY = 100  # epochs between two savings of the state from which an interrupted run goes on
+from lab_utils.training import Recipe
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,8 @@ class Run:
         if epoch not in kept:
             raise ValueError(f"epoch {epoch} was not kept; the checkpoints are {', '.join(map(str, kept))}")
         network = DiffusionGenerator.from_config(self.config["model"])
-        network.load_state_dict(load_file(_weights(self.folder, epoch)))
+        network.load_state_dict(load_file(weights(self.folder, epoch)))
         return network.eval().requires_grad_(False)
-
-
-def _weights(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:04d}.safetensors"
 
 
 def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> dict[str, Any]:
@@ -87,46 +80,6 @@ def _alone_at(paths: Iterable[Path]) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class _Folder:
-    """A run's place in the cache: opened with what is there already, and filled while it trains."""
-
-    path: Path
-    config: dict[str, Any]
-    trainer: Trainer
-
-    @classmethod
-    def open(cls, config: dict[str, Any], data: Dataset, recipe: Recipe) -> _Folder:
-        path = _place(config)
-        # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-        trainer = Trainer(DiffusionGenerator.from_config(config["model"]), data.train, recipe)
-        state = path / "state.pt"
-        if state.exists():
-            try:
-                trainer.load_state_dict(torch.load(state, weights_only=True))
-            except Exception as error:
-                raise ValueError(f"{state} cannot be read ({error}); delete {path} to train again") from error
-        else:
-            with write_whole(path / "config.json") as part:
-                part.write_text(json.dumps(config, indent=2), encoding="utf-8")
-        return cls(path, config, trainer)
-
-    def save(self) -> None:
-        """Save what this epoch owes: its weights if it is a checkpoint, and now and then the state to go on from."""
-        epoch, recipe = self.trainer.epoch, self.trainer.recipe
-        if epoch in recipe.checkpoints:
-            # one entry only: safetensors would write several in any order, and the bytes would differ
-            about = {"run": json.dumps({"epoch": epoch, **self.config})}
-            with write_whole(_weights(self.path, epoch)) as part:
-                save_file(self.trainer.averaged.state_dict(), part, about)
-        if epoch % SAVE_EVERY == 0 or epoch == recipe.epochs:
-            with write_whole(self.path / "state.pt") as part:
-                torch.save(self.trainer.state_dict(), part)
-
-    def run(self) -> Run:
-        return Run(self.path, self.config, torch.tensor(self.trainer.losses, dtype=torch.float64))
-
-
 def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
@@ -151,44 +104,18 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
 def fit_all(
     networks: Mapping[str, DiffusionGenerator], data: Dataset, recipe: Recipe | None = None, *, progress: bool = True
 ) -> dict[str, Run]:
-    """`fit` several networks at the same time, one on each core: name → run.
+    """`fit` several networks at the same time, each in a process of its own, one on each core: name → run.
 
+    A script needs `if __name__ == "__main__":` around that call, because those processes import the script.
     Each comes out as if it had been trained alone. Where another process is at one of them, this one waits, and then
     finds it done. Arguments and errors as for `fit`; when one of them fails, or the whole is interrupted, all stop
     after their current epoch, and the next call goes on with them.
     """
     recipe = recipe or Recipe()
     configs = {name: run_config(network, data, recipe) for name, network in networks.items()}
-    with _alone_at(map(_place, configs.values())):
-        folders = {name: _Folder.open(config, data, recipe) for name, config in configs.items()}
-        _train(folders, progress)
-    return {name: folder.run() for name, folder in folders.items()}
-
-
-def _train(folders: Mapping[str, _Folder], progress: bool) -> None:
-    """Train what the folders lack, one on each core."""
-    total = sum(folder.trainer.recipe.epochs for folder in folders.values())
-    done = sum(folder.trainer.epoch for folder in folders.values())
-    label, quiet = f"training {', '.join(folders)}", not progress or done == total
-    stop, one = threading.Event(), threading.Lock()
-    losses: dict[str, str] = {}
-    with (
-        tqdm(total=total, initial=done, desc=label, unit="epoch", disable=quiet) as bar,
-        ThreadPoolExecutor(WORKERS) as pool,
-    ):
-
-        def train(name: str, folder: _Folder) -> None:
-            for loss in folder.trainer:
-                if stop.is_set():
-                    break
-                folder.save()
-                losses[name] = f"{loss:.3f}"
-                with one:
-                    bar.set_postfix(losses, refresh=False)
-                    bar.update()
-
-        try:
-            for future in as_completed([pool.submit(train, *item) for item in folders.items()]):
-                future.result()  # raises what went wrong, of whichever network it was first
-        finally:
-            stop.set()
+    jobs = {name: Job(_place(config), config, data.train, recipe) for name, config in configs.items()}
+    with _alone_at(job.folder for job in jobs.values()):
+        losses = finish(jobs, progress=progress)
+    return {
+        name: Run(job.folder, job.config, torch.tensor(losses[name], dtype=torch.float64)) for name, job in jobs.items()
+    }

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from small_runs import DATA, RECIPE, gaussian, network, same
 
-from lab_utils import runs
+from lab_utils import jobs, runs
 from lab_utils.files import cache_folder, lock
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset, draw
@@ -29,7 +31,7 @@ from lab_utils.training import Trainer
 def cache(tmp_path, monkeypatch):
     """A cache of the test's own, and a state saved often enough to be met."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(runs, "SAVE_EVERY", 5)
+    monkeypatch.setattr(jobs, "SAVE_EVERY", 5)
     return tmp_path / "cache"
 
 
@@ -132,25 +134,52 @@ def test_several_trained_at_once_are_the_same_bits_as_each_alone(cache, monkeypa
             assert (run.folder / weights).read_bytes() == (alone[name].folder / weights).read_bytes()
 
 
-def test_when_one_of_several_fails_the_others_stop_and_go_on_later(monkeypatch):
+def test_when_one_of_several_fails_the_others_stop_and_go_on_later():
+    """The first weights of the one cannot be written: a folder stands where their file should."""
     good, bad = network(), network(linear(timesteps=50))
-    train = Trainer._train_one_epoch
+    long = replace(RECIPE, epochs=20_000)
+    failing = runs._place(run_config(bad, DATA, long)) / "epoch-0004.safetensors"
+    (failing / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="epoch-0004"):
+        fit_all({"good": good, "bad": bad}, DATA, long, progress=False)
+    state = runs._place(run_config(good, DATA, long)) / "state.pt"
+    assert not state.exists() or len(torch.load(state, weights_only=True)["losses"]) < long.epochs
+    found = fit_all({"good": good, "bad": bad}, DATA, RECIPE, progress=False)
+    assert all(len(run.losses) == RECIPE.epochs for run in found.values())
 
-    def broken(self):
-        if self.network.schedule.name == "linear":
-            raise MemoryError("no room")
-        time.sleep(0.01)
-        return train(self)
 
-    monkeypatch.setattr(Trainer, "_train_one_epoch", broken)
-    slow = replace(RECIPE, epochs=5000)
-    started = time.monotonic()
-    with pytest.raises(MemoryError, match="no room"):
-        fit_all({"good": good, "bad": bad}, DATA, slow, progress=False)
-    assert time.monotonic() - started < 20  # 5000 epochs would take 50 s or more
-    monkeypatch.setattr(Trainer, "_train_one_epoch", train)
-    runs = fit_all({"good": good, "bad": bad}, DATA, RECIPE, progress=False)
-    assert all(len(run.losses) == RECIPE.epochs for run in runs.values())
+SEVERAL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from small_runs import DATA, RECIPE, network
+from dataclasses import replace
+from lab_utils.runs import fit_all
+from lab_utils.schedules import linear
+if __name__ == "__main__":
+    kinds = {"one": network(), "other": network(linear(timesteps=50))}
+    fit_all(kinds, DATA, replace(RECIPE, epochs=200_000))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_processes_that_train_end_with_the_one_that_asked(end, tmp_path, cache):
+    """Interrupted or killed in the middle, it leaves nobody who goes on training, and files that can be read."""
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL, encoding="utf-8")
+    command = [sys.executable, str(script), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while len([*cache.rglob("state.pt")]) < 2:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(end)
+        said = process.stderr.read()  # to its end: until no process is left that could write there
+    assert process.returncode in (-end, 1 if end == signal.SIGINT else None)
+    assert end == signal.SIGKILL or b"KeyboardInterrupt" in said
+    for state in cache.rglob("state.pt"):
+        assert 100 <= len(torch.load(state, weights_only=True)["losses"]) < 200_000
 
 
 def test_an_interrupted_training_goes_on_and_does_not_begin_again(interrupt, monkeypatch):
@@ -168,7 +197,7 @@ def test_an_interruption_while_a_file_is_written_leaves_no_half_file(name, cache
     whole = fit(network(), DATA, RECIPE, progress=False)
     monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
     calls = []
-    owner = runs if name == "save_file" else torch
+    owner = jobs if name == "save_file" else torch
     save = getattr(owner, name)
 
     def broken(content, path, *more):
@@ -344,7 +373,7 @@ def test_no_progress_is_shown_where_none_is_wanted_or_none_is_left(capsys):
 
 def test_the_usual_recipe_is_what_fit_takes_when_none_is_given(monkeypatch):
     """Without training 2000 epochs: each epoch is a stub."""
-    monkeypatch.setattr(runs, "SAVE_EVERY", 2000)
+    monkeypatch.setattr(jobs, "SAVE_EVERY", 2000)
     monkeypatch.setattr(Trainer, "_train_one_epoch", lambda self: 0.5)
     run = fit(network(), DATA, progress=False)
     assert len(run.losses) == 2000
