@@ -25,11 +25,9 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import dask
 import pandas as pd
-from dask.distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
 from tqdm import tqdm
 
 from lab_utils import THREADS, WORKERS
@@ -46,6 +44,9 @@ from lab_utils.tables import (
     read_table,
     run_key,
 )
+
+if TYPE_CHECKING:  # Dask takes a while to import, so those import it who start or ask workers
+    from dask.distributed import Client, Future
 
 HERE = "127.0.0.1"  # the local cluster can be reached from this machine only
 
@@ -91,6 +92,9 @@ def _run(function: Function, configuration: Configuration, inputs: list[str]) ->
 @contextmanager
 def connect(scheduler: str | None = None, workers: int = WORKERS) -> Iterator[Client]:
     """A connection to the scheduler at an address, or to a cluster of worker processes that ends with the block."""
+    import dask
+    from dask.distributed import Client, LocalCluster
+
     if scheduler:
         with Client(scheduler) as client:
             yield client
@@ -124,6 +128,8 @@ def as_finished(client: Client, calls: Iterable[tuple[Key, Callable[[], T]]]) ->
     Dask would take all of them at once, but then a call that kills its workers would take down with it whatever else
     waited there, and so many would need memory. It tries the call of a killed worker again by itself.
     """
+    from dask.distributed import wait
+
     waiting = iter(calls)
     running: dict[Future[T], Key] = {}
     while True:
@@ -144,6 +150,8 @@ def _label(configuration: Configuration, names: Iterable[str]) -> str:
 
 def why(error: Exception) -> str:
     """What became of a call that failed, in a line."""
+    from dask.distributed import KilledWorker
+
     if isinstance(error, KilledWorker):
         return "every worker that ran it was killed"
     return f"{type(error).__name__}: {error}"
@@ -182,6 +190,8 @@ def run_table(
         ConnectionError: there is no scheduler at that address, or it went away.
         KeyboardInterrupt: after it was said how many runs are in the file.
     """
+    from dask.distributed import CancelledError
+
     path = Path(path)
     table: dict[str, Configuration] = {}
     for configuration in configurations:

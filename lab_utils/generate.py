@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dask.distributed import CancelledError, KilledWorker
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
@@ -79,6 +78,8 @@ def _in_worker(versions: dict[str, str], call: Call) -> Tensor:
 
 def _on_cluster(scheduler: str, calls: Iterable[tuple[int, Call]], bar: tqdm[Any]) -> Made:
     """Make the chunks on a cluster, one on each of its threads; the model travels with each, as workers come and go."""
+    from dask.distributed import CancelledError, KilledWorker
+
     versions = _versions()
     try:
         with connect(scheduler) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import linear
 
-from lab_utils import SEED
+from lab_utils import SEED, WORKERS
 from lab_utils.points import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, Dataset, check_points
 
 BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
@@ -271,8 +272,11 @@ def _choose(
         return estimates[0](points)
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split(folds)
-    scores = torch.zeros(len(estimates), dtype=torch.float64)
-    for part in parts:
+
+    def score(estimate: Callable[[Tensor], GaussianMixture], part: Tensor) -> float:
         kept = points[torch.ones(len(points), dtype=torch.bool).index_fill(0, part, False)]
-        scores += torch.stack([estimate(kept).log_prob(points[part]).sum() for estimate in estimates])
-    return estimates[int(scores.argmax())](points)
+        return float(estimate(kept).log_prob(points[part]).sum())
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        scores = list(pool.map(lambda estimate: sum(score(estimate, part) for part in parts), estimates))
+    return estimates[scores.index(max(scores))](points)

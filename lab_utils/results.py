@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from lab_utils.study import BASE
 from lab_utils.tables import select
@@ -30,7 +30,7 @@ class Interval:
         """Student's interval of what is known; infinite when that is one seed only."""
         values = values.dropna()
         n, mean = len(values), float(values.mean())
-        half = float(stats.t.ppf(0.975, n - 1) * values.std() / math.sqrt(n)) if n > 1 else math.inf
+        half = float(stdtrit(n - 1, 0.975) * values.std() / math.sqrt(n)) if n > 1 else math.inf
         return cls(mean, mean - half, mean + half, n)
 
     def excludes(self, value: float) -> bool:

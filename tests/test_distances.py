@@ -310,12 +310,6 @@ def test_w2_says_how_much_memory_too_many_points_would_need():
     assert [name for name, distance in ALL.items() if distance.dear] == ["W2"]
 
 
-def test_what_is_slow_to_import_is_not_imported_with_the_module():
-    code = "import sys, lab_utils.metrics; print({'ot', 'sklearn', 'scipy.stats'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "set()"
-
-
 # --- neighbours
 
 

@@ -7,6 +7,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 
@@ -126,6 +127,21 @@ def test_an_import_is_found_in_a_notebook(tmp_path):
     path = tmp_path / "01.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("%matplotlib inline\nfrom diffusers.models import X")]), path)
     assert importers("diffusers", [path]) == {"01.ipynb"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "slow"),
+    [
+        ("lab_utils, lab_utils.files, lab_utils.report", {"torch", "pandas", "matplotlib"}),
+        ("lab_utils.claims, lab_utils.widgets", {"dask.distributed", "ot", "scipy.stats", "sklearn"}),
+        ("lab_utils.generate", {"dask.distributed", "ot", "scipy.stats", "sklearn", "matplotlib"}),
+    ],
+)
+def test_what_is_slow_to_import_is_imported_where_it_is_needed(modules, slow):
+    """So a notebook's first cell is done in two or three seconds, most of them torch's own."""
+    code = f"import sys, {modules}; print(*set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert slow.isdisjoint(said.split())
 
 
 # --- one list of dependencies
