@@ -37,6 +37,7 @@ DATASETS = ("cities", "spiral")
 SEEDS = 5
 SIZE, REFERENCES = 5000, 4  # of a sample, and how many real draws it is held against
 FEW = 1500  # points for W2, which is slow
+NOISED, LIKELY = 20_000, 10_000  # noised points for the loss and its parts, and held-out ones for the log-likelihood
 PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
 
 # The original's recipe, and what the sweeps may change.
@@ -134,7 +135,7 @@ def _truth(name: str, train: int, kind: str) -> tuple[Noised, Tensor]:
     """Noised points of the whole population, training points and held-out ones, and the best answers to them."""
     data, *_ = data_and_draws(name, train)
     population, schedule = torch.cat([data.train, data.held_out]), KINDS[kind]()
-    noised = noise(population, schedule, draws=20_000)
+    noised = noise(population, schedule, draws=NOISED)
     return noised, answers(BestDenoiser(population, schedule), noised)
 
 
@@ -184,7 +185,7 @@ def measure_model(
         measures[distance] = benchmark.measure(distance, points).multiple if finite else math.nan
     if last:
         measures["W2"] = _few(name, train).measure("W2", points[:FEW]).multiple if finite else math.nan
-        measures["log-likelihood"] = _mean_log_likelihood(model, data.held_out[:10_000])
+        measures["log-likelihood"] = _mean_log_likelihood(model, data.held_out[:LIKELY])
     return measures
 
 

@@ -32,7 +32,7 @@ SMALL = {
 def small(tmp_path, monkeypatch):
     """A cache of the test's own, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
-    for name, value in {"SIZE": 300, "FEW": 100, "REFERENCES": 2}.items():
+    for name, value in {"SIZE": 300, "FEW": 100, "REFERENCES": 2, "NOISED": 2000, "LIKELY": 400}.items():
         monkeypatch.setattr(study, name, value)
     caches = (study.data_and_draws, study._few, study._truth)
     for cache in caches:
@@ -106,7 +106,7 @@ def test_the_measures_are_those_of_the_model():
     measures = measure_model(model, SMALL)
     noised, best = study._truth("gaussian", 100, "sigmoid")
     assert measures["excess"] == float(squared(answers(model, noised), best).mean())
-    assert len(noised.t) == 20_000
+    assert len(noised.t) == 2000
     real = data.held_out[:300]
     _, benchmark = study.data_and_draws("gaussian", 100)
     assert (benchmark.size, benchmark.references) == (300, 2)
