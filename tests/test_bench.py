@@ -14,7 +14,7 @@ from lab_utils.report import MARKER
 MEAN, STD = torch.tensor([0.5, -0.3]), torch.tensor([1.2, 0.7])
 # rates for a few seconds of training, and samplers that are quick
 SETTINGS = {
-    "lab": {"width": 32, "learning_rate": 4e-3, "ema_decay": 0.99, "timesteps": "uniform"},
+    "lab": {"width": 32, "learning_rate": 4e-3, "ema_decay": 0.99, "timesteps": "uniform", "batch_size": 100},
     "diffusers": {},
     "smalldiffusion": {"batch_size": 256},
     "EDM recipe": {},
@@ -166,9 +166,9 @@ def test_time_to_a_target(multiples, target, found):
 
 
 def test_checkpoints_rise_to_the_budget():
-    assert race.checkpoints(4) == pytest.approx([1, math.sqrt(2), 2, math.sqrt(8), 4])
-    assert race.checkpoints(30)[-2:] == pytest.approx([math.sqrt(2) ** 9, 30])
-    assert race.checkpoints(0.5) == [0.5]
+    assert race.checkpoints(4) == pytest.approx([0.5 * math.sqrt(2) ** k for k in range(7)])
+    assert race.checkpoints(30)[-2:] == pytest.approx([0.5 * math.sqrt(2) ** 11, 30])
+    assert race.checkpoints(0.3) == [0.3]
 
 
 class Runner:
@@ -201,9 +201,9 @@ def test_in_a_race_all_are_looked_at_at_all_checkpoints_until_they_are_done():
     when = {name: [row["checkpoint"] for row in rows if row["contender"] == name] for name in runners}
     assert when["bad"] == race.checkpoints(8)
     assert when["good"] == pytest.approx(race.checkpoints(4))  # 1.5 is reached there
-    assert when["rare"] == pytest.approx([1, 2, 4, 8])
+    assert when["rare"] == pytest.approx([0.5, 1, 2, 4, 8])
     assert [*race.race(runners, Jury(), 8, seed=0)] == rows
-    first = {next(race.race(runners, Jury(), 1, seed=seed))["contender"] for seed in range(20)}
+    first = {next(race.race(runners, Jury(), 0.5, seed=seed))["contender"] for seed in range(20)}
     assert first == {"good", "bad", "rare"}
 
 

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 MEASURES = ("energy distance", "sharpness")
 TARGETS = (4.0, 2.0, 1.5)  # multiples of the floor
 SIZE = 5000  # points in a sample
-FIRST, STEP = 1.0, math.sqrt(2)  # the first look, in seconds of training, and each next one's factor
+FIRST, STEP = 0.5, math.sqrt(2)  # the first look, in seconds of training, and each next one's factor
 RATES, BATCHES = (1, 3, 10), (1, 4)  # what a peer's own learning rate and batch size are multiplied by
 
 # Settings are chosen on one draw, and raced on another: another split into training points and held-out ones, and other
