@@ -396,7 +396,7 @@ def test_two_that_want_the_same_run_train_it_once_and_the_second_says_that_it_wa
         first = pool.submit(fit, network(), DATA, RECIPE, progress=False)
         begun.wait(30)
         second = pool.submit(fit, network(), DATA, RECIPE, progress=False)
-        while "waiting for it" not in (said := capsys.readouterr().out) and not second.done():
+        while "waiting for it" not in (said := capsys.readouterr().err) and not second.done():
             time.sleep(0.01)
         go_on.set()
         assert same(first.result().losses, second.result().losses)
