@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Tell nbval what differs between two good runs: progress bars, warnings, and the pixels of players."""
     if isinstance(collector, IPyNbFile):
-        collector.config.option.cov_source = None  # nbval need not measure the kernels, a minute the less
+        collector.config.option.cov_source = None  # else nbval measures the kernels, too: a minute more
         collector.skip_compare += ("stderr",)
         # nbval compares no picture, but an animation's player is HTML with the pictures inside, and named by them.
         collector.sanitize_patterns[r"data:image/png;base64,[\w+/=\\\s]+"] = "PICTURE"
