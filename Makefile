@@ -22,7 +22,7 @@ study: $(VENV)/.lab      # train, sample and measure what data/study.csv and dat
 	$(BIN)/python -m lab_utils.study $(ARGS)
 	$(BIN)/python -m lab_utils.steps $(ARGS)
 
-bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (about an hour)
+bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (three quarters of an hour)
 	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; the page says who is missing."
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
 

@@ -1,7 +1,6 @@
 """What pytest needs to know in every call, be it for `tests`, for one notebook, or for all (why it stands up here)."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,9 +12,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "lab")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure the kernels like the tests, and ask for full coverage only where everything runs."""
-    # nbval starts coverage in each kernel, in the notebook's folder, from where it would not find these settings.
-    config.option.cov_config = str(Path(__file__).with_name("pyproject.toml"))
+    """Ask for full coverage only where everything runs."""
     everything = config.args_source is config.ArgsSource.TESTPATHS
     chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect", "ignore"))
     coverage = config.pluginmanager.getplugin("_cov")
@@ -26,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Tell nbval what differs between two good runs: progress bars, warnings, and the pixels of players."""
     if isinstance(collector, IPyNbFile):
+        collector.config.option.cov_source = None  # else nbval measures the kernels, too: a minute more
         collector.skip_compare += ("stderr",)
         # nbval compares no picture, but an animation's player is HTML with the pictures inside, and named by them.
         collector.sanitize_patterns[r"data:image/png;base64,[\w+/=\\\s]+"] = "PICTURE"

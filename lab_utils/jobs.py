@@ -102,9 +102,8 @@ def finish(jobs: Mapping[str, Job], *, progress: bool = True) -> dict[str, list[
     Raises:
         ValueError: if a job's state cannot be read; nothing has been trained then.
     """
-    trainers = {name: job.open() for name, job in jobs.items()}
-    losses = {name: trainer.losses for name, trainer in trainers.items()}
-    left = {name: job for name, job in jobs.items() if trainers[name].epoch < job.recipe.epochs}
+    losses = {name: job.open().losses for name, job in jobs.items()}
+    left = {name: job for name, job in jobs.items() if len(losses[name]) < job.recipe.epochs}
     total, done = sum(job.recipe.epochs for job in jobs.values()), sum(map(len, losses.values()))
     label, quiet = f"training {', '.join(jobs)}", not progress or not left
     with tqdm(total=total, initial=done, desc=label, unit="epoch", disable=quiet) as bar:

@@ -272,11 +272,12 @@ def _choose(
         return estimates[0](points)
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split(folds)
+    masks = [torch.ones(len(points), dtype=torch.bool).index_fill(0, part, False) for part in parts]
+    splits = [(points[mask], points[part]) for mask, part in zip(masks, parts, strict=True)]
 
-    def score(estimate: Callable[[Tensor], GaussianMixture], part: Tensor) -> float:
-        kept = points[torch.ones(len(points), dtype=torch.bool).index_fill(0, part, False)]
-        return float(estimate(kept).log_prob(points[part]).sum())
+    def score(estimate: Callable[[Tensor], GaussianMixture]) -> float:
+        return sum(float(estimate(kept).log_prob(left_out).sum()) for kept, left_out in splits)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        scores = list(pool.map(lambda estimate: sum(score(estimate, part) for part in parts), estimates))
+        scores = list(pool.map(score, estimates))
     return estimates[scores.index(max(scores))](points)

@@ -7,6 +7,7 @@ lets no two processes train the same. How the training is done and saved stands 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ def _alone_at(paths: Iterable[Path]) -> Iterator[None]:
             try:
                 stack.enter_context(lock(path, timeout=0))
             except TimeoutError:
-                tqdm.write(f"Another process trains {path.name} already; waiting for it.")
+                tqdm.write(f"Another process trains {path.name} already; waiting for it.", file=sys.stderr)
                 stack.enter_context(lock(path))
         yield
 

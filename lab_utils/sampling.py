@@ -26,18 +26,28 @@ from lab_utils.schedules import Denoiser
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
 
 
-def _generators(n: int, seed: int, first_block: int = 0) -> Iterator[tuple[slice, torch.Generator]]:
-    """The blocks of `n` points, numbered from `first_block` on, and a generator of its own for each."""
-    for block in range(-(-n // BLOCK)):
-        state = np.random.SeedSequence([seed, first_block + block]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(state) >> 1)
-        yield slice(block * BLOCK, min(n, (block + 1) * BLOCK)), generator
+def _generator(seed: int, block: int) -> torch.Generator:
+    """The generator of the noise of one block."""
+    state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def _blocks(n: int) -> list[range]:
+    """The numbers of the points in each block of `n` points."""
+    return [range(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
+
+
+def _shares(n: int) -> Iterator[tuple[range, range]]:
+    """What the workers share: a block, and which of its points. A large last one is cut, so that two end together."""
+    *others, last = _blocks(n)
+    yield from zip(others, others, strict=True)
+    middle = len(last) // 2 if len(last) > BLOCK // 4 else 0
+    yield from ((last, part) for part in (last[:middle], last[middle:]) if part)
 
 
 def initial_noise(n: int, seed: int = SEED) -> Tensor:
     """The (n, 2) standard normal points from which `sample` starts with this seed, whatever the denoiser."""
-    blocks = [torch.randn(part.stop - part.start, 2, generator=generator) for part, generator in _generators(n, seed)]
-    return torch.cat(blocks)
+    return torch.cat([torch.randn(len(block), 2, generator=_generator(seed, k)) for k, block in enumerate(_blocks(n))])
 
 
 def _answers(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Callable[[Tensor, int], Tensor]]:
@@ -95,23 +105,26 @@ def snapshots(
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
     multistep = sampler.multistep
     steps = [*zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)][: kept[-1]]
-    block = _answers(denoiser, sampler.timesteps)
+    answers = _answers(denoiser, sampler.timesteps[: kept[-1]])
     results = {k: torch.empty(n, 2) for k in kept}
 
     @torch.inference_mode()
-    def run(part: slice, generator: torch.Generator) -> int:
-        x = torch.randn(part.stop - part.start, 2, generator=generator)
-        noise, estimate = torch.empty_like(x), torch.zeros_like(x)
-        epsilon_at = block(len(x))
+    def run(block: range, share: range) -> int:
+        generator = _generator(seed, first_block + block.start // BLOCK)
+        drawn = torch.randn(len(block), 2, generator=generator)
+        noise = drawn[share.start - block.start :][: len(share)]  # of a whole block, for it is the same however shared
+        x, estimate = noise.clone(), torch.zeros_like(noise)
+        kept_here = {k: points[share.start : share.stop] for k, points in results.items()}
+        epsilon_at = answers(len(x))
         for k, (row, (p, q)) in enumerate(steps):
-            if k in results:
-                results[k][part] = x
+            if k in kept_here:
+                kept_here[k][:] = x
             epsilon = epsilon_at(x, k)
             if row[2]:
-                noise.normal_(generator=generator)
+                drawn.normal_(generator=generator)
             now = p * x - q * epsilon if multistep else estimate
             x, estimate = reverse_step(row, x, epsilon, noise, estimate), now
-        results[kept[-1]][part] = x
+        kept_here[kept[-1]][:] = x
         return len(x)
 
     with (
@@ -119,7 +132,7 @@ def snapshots(
         _bar(progress, n) as bar,
     ):
         try:
-            for finished in as_completed([pool.submit(run, *block) for block in _generators(n, seed, first_block)]):
+            for finished in as_completed([pool.submit(run, *share) for share in _shares(n)]):
                 bar.update(finished.result())
         finally:  # after an error or an interruption, blocks that have not begun need not begin
             pool.shutdown(cancel_futures=True)

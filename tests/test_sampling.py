@@ -80,7 +80,7 @@ def test_the_exact_epsilon_of_a_gaussian_gives_that_gaussian_back(make, variance
 def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     """Algorithm 2 written out, for the points of one block, step by step from `reverse_step`."""
     denoiser = Recorder()
-    [(_, generator)] = sampling._generators(5, seed=3)
+    generator = sampling._generator(3, 0)
     x = torch.randn(5, 2, generator=generator)
     assert torch.equal(x, initial_noise(5, seed=3))
     coefficients = ancestral(SHORT).coefficients.flip(0).tolist()
@@ -95,7 +95,7 @@ def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
     denoiser = Recorder()
     kept = snapshots(denoiser, 5, range(len(sampler) + 1), seed=3, sampler=sampler)
     assert tuple(seen[0] for seen in denoiser.seen) == sampler.timesteps
-    [(_, generator)] = sampling._generators(5, seed=3)
+    generator = sampling._generator(3, 0)
     x, before = torch.randn(5, 2, generator=generator), None
     for k, (row, (p, q)) in enumerate(zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)):
         torch.testing.assert_close(kept[k], x)
@@ -165,6 +165,26 @@ def test_the_same_bits_whatever_the_number_of_workers(monkeypatch):
         results.append(snapshots(Recorder(), N, [0, 4, 8], seed=1))
     for other in results[1:]:
         assert all(torch.equal(other[k], results[0][k]) for k in (0, 4, 8))
+
+
+@pytest.mark.parametrize("n", [1, 5, 256, 257, BLOCK, BLOCK + 5, 5000])
+def test_the_shares_are_all_points_once_and_two_workers_get_even_ones(n):
+    blocks, shares = zip(*sampling._shares(n), strict=True)
+    assert [point for share in shares for point in share] == [*range(n)]
+    assert all(share[0] in block and share[-1] in block for block, share in zip(blocks, shares, strict=True))
+    last = [len(share) for block, share in zip(blocks, shares, strict=True) if n - 1 in block]
+    assert max(last) <= max(BLOCK // 4, (sum(last) + 1) // 2)
+
+
+def test_a_block_cut_in_two_has_the_noise_of_the_whole_one():
+    """With predictions of 0 the points are a fixed mix of all the noise that they have met."""
+    n = BLOCK // 4 + 1
+    assert len([*sampling._shares(n)]) == 2
+    generator = sampling._generator(4, 0)
+    x = torch.randn(n, 2, generator=generator)
+    for a, _, c, _ in ancestral(SHORT).coefficients.tolist():
+        x = a * x + (c * torch.randn(n, 2, generator=generator) if c else 0)
+    torch.testing.assert_close(sample(Recorder(factor=0.0), n, seed=4), x, rtol=1e-5, atol=1e-5)
 
 
 def test_more_points_begin_with_the_same_whole_blocks():

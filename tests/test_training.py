@@ -1,6 +1,8 @@
 """Training is the loop of the paper, its choices do what their names say, and it lowers the loss to where it can go."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 
@@ -184,6 +186,29 @@ def test_on_a_gaussian_the_loss_sinks_from_one_exact_value_to_another(schedule):
     last = torch.tensor(list(trainer)[-20:])
     assert excess(trainer.averaged) < 0.1 * (fresh - floor)
     assert abs(float(last.mean()) - floor) < 5 * float(last.std()) / math.sqrt(20) + 0.1 * (fresh - floor)
+
+
+MILLION = """
+import resource
+import torch
+from lab_utils.model import DiffusionGenerator
+from lab_utils.training import Recipe, Trainer
+
+def peak(n):
+    recipe = Recipe(epochs=1, batch_size=10_000, checkpoints=())
+    list(Trainer(DiffusionGenerator(width=8, depth=1), torch.randn(n, 2), recipe))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+few = peak(20_000)
+print(peak(1_000_000) - few)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_a_million_points_take_their_own_memory_and_that_of_their_order():
+    """8 MB are the points, and 8 each their shuffled numbers and a copy of those; nothing more grows with them."""
+    said = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, text=True, check=True).stdout
+    assert float(said) < 40
 
 
 # --- recipes

@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.bench", description="Set the lab beside its peers.")
     add, default = found.add_argument, " (default: %(default)s)"
-    add("--budget", type=float, default=25.0, help="seconds that each contender trains in a race, at most" + default)
+    add("--budget", type=float, default=30.0, help="seconds that each contender trains in a race, at most" + default)
     add("--tuning", type=float, default=8.0, help="seconds for each setting that is tried; 0: no tuning" + default)
     add("--seeds", type=int, default=5, help="races on each data set" + default)
     add("--rounds", type=int, default=5, help="how often rates are measured" + default)

@@ -31,7 +31,7 @@ Row = dict[str, Any]
 Product = tuple[Tensor, Tensor, Tensor]  # two factors, and room for what they make
 
 TRAIN_SECONDS = 0.5  # of training, and of products, in each measurement
-STEPS = {5000: 50, 40_000: 10}  # points, and how many of a sampler's steps are timed; each step does the same work
+STEPS = {5000: 100, 40_000: 20}  # points, and how many of a sampler's steps are timed; each step does the same work
 CORES = os.cpu_count() or 1
 
 
