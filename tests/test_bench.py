@@ -63,7 +63,7 @@ def test_a_contender_learns_a_gaussian_and_gives_it_back(name):
     low, middle, high = x.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=0)
     torch.testing.assert_close(middle, MEAN, atol=0.35, rtol=0)
     torch.testing.assert_close((high - low) / 1.349, STD, atol=0.35, rtol=0)
-    assert one.evaluate(7).shape == (7, 2)
+    assert all(one.ask(7)(way).shape == (7, 2) for way in (0, 0.99))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -31,7 +31,8 @@ Row = dict[str, Any]
 Product = tuple[Tensor, Tensor, Tensor]  # two factors, and room for what they make
 
 TRAIN_SECONDS = 0.5  # of training, and of products, in each measurement
-STEPS = {5000: 100, 40_000: 20}  # points, and how many of a sampler's steps are timed; each step does the same work
+STEPS = {5000: 100, 40_000: 20}  # points, and how many of a sampler's steps are timed
+WAYS = [k / 20 for k in range(20)]  # where on a sampler's way its products are looked at
 CORES = os.cpu_count() or 1
 
 
@@ -103,16 +104,17 @@ def sampling(contender: Contender, n: int, threads: int) -> Row:
         rate = n * steps * contender.evaluations / (time.perf_counter() - started)
         block = min(n, contender.block or n)
         with torch.no_grad():
-            alone = [products(lambda: contender.evaluate(block)) for _ in range(contender.workers)]
+            asked = [contender.ask(block) for _ in range(contender.workers)]
+            alone = [products(lambda ask=ask: [ask(way) for way in WAYS]) for ask in asked]
         with ThreadPoolExecutor(contender.workers) as pool:
-            limit = block * sum(pool.map(repeats_per_second, alone))
+            limit = block * len(WAYS) * sum(pool.map(repeats_per_second, alone))
     finally:
         torch.set_num_threads(THREADS)
     return {
         "threads": threads * contender.workers,
         "rate": rate,
         "products": limit,
-        "adds": multiply_adds(alone[0]) / block,
+        "adds": multiply_adds(alone[0]) / block / len(WAYS),
     }
 
 
