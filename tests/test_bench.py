@@ -341,6 +341,14 @@ def test_ratios_of_seconds(run, text, ten, four):
     assert (untuned.holds, tuned.holds) == (ten, four)
 
 
+def test_a_peer_that_was_tuned_on_other_data_counts_here_as_it_is():
+    """Its settings were the best here, so they are its tuned ones, and there is no second row of it."""
+    result = made_up()
+    here = [row for row in result["race"] if not row["contender"].endswith("tuned")]
+    result["race"] = here + [{**row, "data": "spiral"} for row in result["race"]]
+    assert said(result, RACE + "4").measured == "12.5 [12.5, 12.5] × (diffusers)"
+
+
 def test_without_tuning_there_is_no_tuned_peer():
     result = {**made_up(), "tuning": []}
     assert said(result, RACE + "4").holds is None

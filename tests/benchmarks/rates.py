@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def repeats_per_second(found: list[Product], seconds: float = TRAIN_SECONDS) -> 
     return done / spent
 
 
+@torch.no_grad()
+def products_along(ask: Callable[[float], Tensor]) -> tuple[float, float]:
+    """Seconds that all products of one evaluation take one thread, and their multiplications: means over the way.
+
+    One evaluation at a time, for the matrices of many would not fit into the cache, where a sampler finds them.
+    """
+    seconds = adds = 0.0
+    for way in WAYS:
+        found = products(partial(ask, way))
+        seconds += 1 / repeats_per_second(found, TRAIN_SECONDS / len(WAYS))
+        adds += multiply_adds(found)
+    return seconds / len(WAYS), adds / len(WAYS)
+
+
 def training(contender: Contender) -> Row:
     """Training points a second, and as many as the products alone would allow, on one thread."""
     contender.turn()
@@ -105,16 +120,15 @@ def sampling(contender: Contender, n: int, threads: int) -> Row:
         block = min(n, contender.block or n)
         with torch.no_grad():
             asked = [contender.ask(block) for _ in range(contender.workers)]
-            alone = [products(lambda ask=ask: [ask(way) for way in WAYS]) for ask in asked]
         with ThreadPoolExecutor(contender.workers) as pool:
-            limit = block * len(WAYS) * sum(pool.map(repeats_per_second, alone))
+            alone = [*pool.map(products_along, asked)]
     finally:
         torch.set_num_threads(THREADS)
     return {
         "threads": threads * contender.workers,
         "rate": rate,
-        "products": limit,
-        "adds": multiply_adds(alone[0]) / block / len(WAYS),
+        "products": sum(block / seconds for seconds, _ in alone),
+        "adds": alone[0][1] / block,
     }
 
 
