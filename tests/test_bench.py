@@ -63,7 +63,7 @@ def test_a_contender_learns_a_gaussian_and_gives_it_back(name):
     low, middle, high = x.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=0)
     torch.testing.assert_close(middle, MEAN, atol=0.35, rtol=0)
     torch.testing.assert_close((high - low) / 1.349, STD, atol=0.35, rtol=0)
-    assert one.evaluate(7).shape == (7, 2)
+    assert all(one.ask(7)(way).shape == (7, 2) for way in (0, 0.99))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -339,6 +339,14 @@ def test_ratios_of_seconds(run, text, ten, four):
     assert untuned.measured == f"{text} × (diffusers)"
     assert tuned.measured == f"{text} × (diffusers, tuned)"
     assert (untuned.holds, tuned.holds) == (ten, four)
+
+
+def test_a_peer_that_was_tuned_on_other_data_counts_here_as_it_is():
+    """Its settings were the best here, so they are its tuned ones, and there is no second row of it."""
+    result = made_up()
+    here = [row for row in result["race"] if not row["contender"].endswith("tuned")]
+    result["race"] = here + [{**row, "data": "spiral"} for row in result["race"]]
+    assert said(result, RACE + "4").measured == "12.5 [12.5, 12.5] × (diffusers)"
 
 
 def test_without_tuning_there_is_no_tuned_peer():

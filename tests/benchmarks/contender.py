@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +20,7 @@ Settings = dict[str, Any]
 class Contender:
     """One way to train a diffusion model of points in the plane, and to sample from it, on (n, 2) normalised points.
 
-    A kind of contender says its name, its defaults and its samplers, and has `build`, `turns`, `draw` and `evaluate`.
+    A kind of contender says its name, its defaults and its samplers, and has `build`, `turns`, `draw` and `ask`.
 
     Attributes:
         name: what it is called.
@@ -70,8 +70,8 @@ class Contender:
         """What `sample` gives."""
         raise NotImplementedError
 
-    def evaluate(self, n: int) -> object:
-        """Ask the network once about `n` points, as a sampler does."""
+    def ask(self, n: int) -> Callable[[float], Tensor]:
+        """What asks the network once about `n` points, as the longest sampler does so far on its way, 0 … 1."""
         raise NotImplementedError
 
     def turn(self) -> int:
@@ -95,7 +95,7 @@ class Contender:
             n: how many.
             seed: of the noise.
             sampler: one of `samplers`, the first unless given.
-            steps: take only so many of the sampler's first steps, to measure how fast they are.
+            steps: take only so many of the sampler's steps, to measure how fast they are.
         """
         torch.manual_seed(seed)
         return self.draw(n, sampler or next(iter(self.samplers)), steps)

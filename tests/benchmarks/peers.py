@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 from unittest.mock import MagicMock
 
@@ -16,9 +17,11 @@ from torch.utils.data import DataLoader
 from benchmarks.contender import Contender, ResidualNetwork, Settings
 from benchmarks.edm import EDM
 from lab_utils import WORKERS
+from lab_utils.inference import Along
 from lab_utils.model import DiffusionGenerator
 from lab_utils.samplers import ancestral, dpm_solver
-from lab_utils.sampling import BLOCK, snapshots
+from lab_utils.sampling import BLOCK
+from lab_utils.sampling import sample as draw
 from lab_utils.schedules import sigmoid
 from lab_utils.training import Recipe, Trainer
 
@@ -59,11 +62,16 @@ class Lab(Contender):
 
     def sample(self, n: int, seed: int = 0, sampler: str | None = None, steps: int | None = None) -> Tensor:
         way = self.ways[sampler or next(iter(self.ways))]
-        steps = len(way) if steps is None else steps
-        return snapshots(self.trainer.averaged, n, [steps], seed=seed, sampler=way)[steps]
+        if steps is not None:  # from all over the way: the later ones take longer, for more waves are left in them
+            k = torch.arange(steps) * len(way) // steps
+            rows = {"coefficients": way.coefficients[k], "estimates": way.estimates[k]}
+            way = replace(way, timesteps=tuple(way.timesteps[i] for i in k.tolist()), **rows)
+        return draw(self.trainer.averaged, n, seed=seed, sampler=way)
 
-    def evaluate(self, n: int) -> Tensor:
-        return self.trainer.averaged.epsilon(torch.zeros(n, 2), torch.tensor([500]))
+    def ask(self, n: int) -> Callable[[float], Tensor]:
+        *_, longest = self.ways.values()
+        epsilon, x = Along(self.trainer.averaged, longest.timesteps).block(n), torch.zeros(n, 2)
+        return lambda way: epsilon(x, int(way * len(longest)))
 
 
 class LabAsItComes(Lab):
@@ -125,8 +133,8 @@ class Diffusers(Contender):
             x = scheduler.step(self.network(x, t.view(1)), t, x).prev_sample
         return x
 
-    def evaluate(self, n: int) -> Tensor:
-        return self.network(torch.zeros(n, 2), torch.tensor([500]))
+    def ask(self, n: int) -> Callable[[float], Tensor]:
+        return lambda way: self.network(torch.zeros(n, 2), torch.tensor([500]))
 
 
 class SmallDiffusion(Contender):
@@ -172,8 +180,8 @@ class SmallDiffusion(Contender):
         *_, x = self.library.samples(self.network, levels, gam=2, batchsize=n)
         return x
 
-    def evaluate(self, n: int) -> Tensor:
-        return self.network(torch.zeros(n, 2), torch.tensor(1.0))
+    def ask(self, n: int) -> Callable[[float], Tensor]:
+        return lambda way: self.network(torch.zeros(n, 2), torch.tensor(1.0))
 
 
 PEERS: tuple[type[Contender], ...] = (Diffusers, SmallDiffusion, EDM)

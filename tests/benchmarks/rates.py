@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ Row = dict[str, Any]
 Product = tuple[Tensor, Tensor, Tensor]  # two factors, and room for what they make
 
 TRAIN_SECONDS = 0.5  # of training, and of products, in each measurement
-STEPS = {5000: 100, 40_000: 20}  # points, and how many of a sampler's steps are timed; each step does the same work
+STEPS = {5000: 100, 40_000: 20}  # points, and how many of a sampler's steps are timed
+WAYS = [k / 20 for k in range(20)]  # where on a sampler's way its products are looked at
 CORES = os.cpu_count() or 1
 
 
@@ -74,6 +76,20 @@ def repeats_per_second(found: list[Product], seconds: float = TRAIN_SECONDS) -> 
     return done / spent
 
 
+@torch.no_grad()
+def products_along(ask: Callable[[float], Tensor]) -> tuple[float, float]:
+    """Seconds that all products of one evaluation take one thread, and their multiplications: means over the way.
+
+    One evaluation at a time, for the matrices of many would not fit into the cache, where a sampler finds them.
+    """
+    seconds = adds = 0.0
+    for way in WAYS:
+        found = products(partial(ask, way))
+        seconds += 1 / repeats_per_second(found, TRAIN_SECONDS / len(WAYS))
+        adds += multiply_adds(found)
+    return seconds / len(WAYS), adds / len(WAYS)
+
+
 def training(contender: Contender) -> Row:
     """Training points a second, and as many as the products alone would allow, on one thread."""
     contender.turn()
@@ -103,16 +119,16 @@ def sampling(contender: Contender, n: int, threads: int) -> Row:
         rate = n * steps * contender.evaluations / (time.perf_counter() - started)
         block = min(n, contender.block or n)
         with torch.no_grad():
-            alone = [products(lambda: contender.evaluate(block)) for _ in range(contender.workers)]
+            asked = [contender.ask(block) for _ in range(contender.workers)]
         with ThreadPoolExecutor(contender.workers) as pool:
-            limit = block * sum(pool.map(repeats_per_second, alone))
+            alone = [*pool.map(products_along, asked)]
     finally:
         torch.set_num_threads(THREADS)
     return {
         "threads": threads * contender.workers,
         "rate": rate,
-        "products": limit,
-        "adds": multiply_adds(alone[0]) / block,
+        "products": sum(block / seconds for seconds, _ in alone),
+        "adds": alone[0][1] / block,
     }
 
 

@@ -91,7 +91,7 @@ def best_peer(result: Result, data: str, measure: str, target: float, *, tuned: 
 
     Tuning that left a peer as it was gives it no row of its own; then its only row counts as tuned as well.
     """
-    peers = [name for name in names(result["race"]) if name != LAB]
+    peers = [name for name in names(where(result["race"], data=data)) if name != LAB]
     if tuned and not where(result["tuning"], data=data):
         return None
     if tuned:
@@ -104,7 +104,6 @@ def best_peer(result: Result, data: str, measure: str, target: float, *, tuned: 
         ends = [math.inf if value is None else value for value in last.values()]
         return seconds(times(result, data, name, measure, target)).middle, median(ends)
 
-    peers = [name for name in peers if where(result["race"], data=data, contender=name)]
     return min(peers, key=rank, default=None)
 
 
