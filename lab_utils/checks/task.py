@@ -15,9 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.optimal import BestDenoiser
-from lab_utils.schedules import Schedule, linear, sigmoid
-
 Function = Callable[..., Any]
 Question = tuple[Any, ...]
 
@@ -78,13 +75,13 @@ class Task:
             raise NotYet(f"{self.name}: it stopped with {type(error).__name__}: {error}") from error
 
     def _check_form(self, given: Any, wanted: Any, question: Question) -> None:
+        if given is None:
+            raise NotYet(f"{self.name}: it returned nothing. Does its last line begin with `return`?")
         if isinstance(wanted, tuple):
             if not isinstance(given, tuple) or len(given) != len(wanted):
                 raise NotYet(f"{self.name}: it should return {len(wanted)} things, separated by commas; got {_kind(given)}")
             for one, other in zip(given, wanted, strict=True):
                 self._check_form(one, other, question)
-        elif given is None:
-            raise NotYet(f"{self.name}: it returned nothing. Does its last line begin with `return`?")
         elif isinstance(wanted, Tensor):
             if not isinstance(given, Tensor):
                 raise NotYet(f"{self.name}: it should return a tensor; got {_kind(given)}")
@@ -92,7 +89,7 @@ class Task:
                 raise NotYet(
                     f"{self.name}: the answer has the shape {tuple(given.shape)}, and should have {tuple(wanted.shape)}"
                 )
-            if given.dtype != wanted.dtype:
+            if wanted.is_floating_point() and given.dtype != wanted.dtype:
                 raise NotYet(f"{self.name}: the answer is {given.dtype}, and should be {wanted.dtype}. {_DTYPES}")
         elif not isinstance(given, float | int) and not (isinstance(given, Tensor) and given.numel() == 1):
             raise NotYet(f"{self.name}: it should return a number; got {_kind(given)}")
