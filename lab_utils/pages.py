@@ -202,12 +202,10 @@ def _in_one(name: str, html: str, pages: Sequence[str]) -> Markup:
     html = re.sub(r'(?<= )id="([^"]*)"', rf'id="{name}--\1"', html)
     html = re.sub(r'(?<= )href="#([^"]*)"', rf'href="#{name}--\1"', html)
     for page in pages:
-        html = re.sub(rf'(?<= )href="{re.escape(page)}(?:#([^"]*))?"', lambda found, page=page: _anchor(page, found[1]), html)
+        place = re.escape(page)
+        html = re.sub(rf'(?<= )href="{place}#([^"]*)"', rf'href="#{page}--\1"', html)
+        html = re.sub(rf'(?<= )href="{place}"', f'href="#{page}"', html)
     return Markup(html)
-
-
-def _anchor(page: str, place: str | None) -> str:
-    return f'href="#{page}--{place}"' if place else f'href="#{page}"'
 
 
 def _write_texts(folder: Path, runs: Sequence[Run], template: jinja2.Template) -> list[str]:

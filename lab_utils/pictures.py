@@ -71,9 +71,9 @@ def _check_count(n: int) -> None:
 def draw_picture(path: str | Path, n: int = 20_000, *, seed: int = SEED) -> Tensor:
     """Draw `n` points from a picture: (n, 2) float64, in pixels, x to the right and y upwards.
 
-    A pixel is as likely as it is darker than the paper, whose brightness is the median along the picture's edge; if most
-    of the picture is brighter than its edge, bright pixels are the mass. Within its pixel a point lies anywhere. What is
-    transparent counts as white.
+    A pixel is as likely as it is darker than the paper, whose brightness is the median along the picture's edge; if
+    most of the picture is brighter than its edge, bright pixels are the mass. Within its pixel a point lies anywhere.
+    What is transparent counts as white.
 
     Args:
         path: of a PNG or JPEG file.
@@ -81,7 +81,7 @@ def draw_picture(path: str | Path, n: int = 20_000, *, seed: int = SEED) -> Tens
         seed: the same seed gives the same points.
 
     Raises:
-        PointsError: if the file can't be read, is no such picture, is too large, or has nothing on it; or `n` is below 1.
+        PointsError: if the file can't be read, is no such picture, is too large or has nothing on it; or `n` < 1.
     """
     _check_count(n)
     mass = _mass(_brightness(Path(path)), str(path))
@@ -104,7 +104,7 @@ def _brightness(path: Path) -> NDArray[np.float64]:
                 width, height = picture.size
                 if width * height > MOST_PIXELS:
                     raise PointsError(
-                        f"{path} has {width} × {height} pixels; a picture may have {MOST_PIXELS:,} in all: make it smaller"
+                        f"{path} has {width} × {height} pixels; a picture may have {MOST_PIXELS:,} in all: shrink it"
                     )
                 picture.thumbnail((SIDE, SIDE))
                 paper = Image.new("RGBA", picture.size, "white")

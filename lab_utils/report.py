@@ -171,7 +171,12 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, default=out, metavar="FOLDER", help="where the report goes" + default)
     add("--only", nargs="+", default=[], metavar="NOTEBOOK", help="only these notebooks, by number or name")
-    add("--data", type=Path, metavar="FILE", help=f"a report about these points (CSV, PNG or JPEG): runs {OWN}, unless --only")
+    add(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help=f"a report about these points (CSV, PNG or JPEG): runs {OWN}, unless --only",
+    )
     add("--timeout", type=int, default=1800, metavar="SECONDS", help="the most for one cell; 0: no limit" + default)
     add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
@@ -212,7 +217,9 @@ def browser() -> str:
     for name in (os.environ.get("CHROMIUM", ""), *BROWSERS):
         if name and (found := shutil.which(name)):
             return found
-    raise ReportError("a PDF is printed by Chromium or Chrome, and none was found; install one, or let CHROMIUM name it")
+    raise ReportError(
+        "a PDF is printed by Chromium or Chrome, and none was found; install one, or let CHROMIUM name it"
+    )
 
 
 def print_pdf(page: Path, pdf: Path) -> None:
@@ -224,7 +231,12 @@ def print_pdf(page: Path, pdf: Path) -> None:
     with write_whole(pdf) as part, tempfile.TemporaryDirectory() as profile:
         # no sandbox, for root has none (in a container, say); the page is our own, and fetches nothing
         flags = ["--headless", "--disable-gpu", "--no-sandbox", "--no-first-run", "--disable-background-networking"]
-        flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--no-pdf-header-footer"]
+        flags += [
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+            "--no-pdf-header-footer",
+        ]
         command = [browser(), *flags, f"--print-to-pdf={part}", page.resolve().as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode or not part.exists():
@@ -253,7 +265,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             browser()  # whoever has none should hear of it before the notebooks run
         only = options.only or ([OWN] if options.data else [])
         notebooks = choose(options.notebooks.resolve(), only)
-        about = _data(options.data) | facts(options.threads)  # before the notebooks run: saving them would change the commit
+        about = _data(options.data) | facts(
+            options.threads
+        )  # before the notebooks run: saving them would change the commit
         with write_whole_folder(out, MARKER) as folder:
             for number, path in enumerate(notebooks, 1):
                 before = path.read_bytes()

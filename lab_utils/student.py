@@ -59,7 +59,7 @@ def without_solutions(source: str) -> str:
 
 def student_copy(notebook: NotebookNode) -> NotebookNode:
     """A copy of a solved notebook: stubs for solutions, in cells that are open, and no output that shows a result."""
-    copy = nbformat.from_dict(notebook)
+    copy: NotebookNode = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if cell.cell_type != "code":
             continue
@@ -74,8 +74,12 @@ def student_copy(notebook: NotebookNode) -> NotebookNode:
 def _changed(folder: Path) -> list[str]:
     """The notebooks in a folder of student copies that somebody has worked on since."""
     record = folder / HANDED_OUT
-    known = dict(line.split("  ") for line in record.read_text(encoding="utf-8").splitlines()) if record.exists() else {}
-    return [name for name, checksum in known.items() if (folder / name).exists() and checksum != _checksum(folder / name)]
+    known = (
+        dict(line.split("  ") for line in record.read_text(encoding="utf-8").splitlines()) if record.exists() else {}
+    )
+    return [
+        name for name, checksum in known.items() if (folder / name).exists() and checksum != _checksum(folder / name)
+    ]
 
 
 def _checksum(path: Path) -> str:

@@ -61,12 +61,14 @@ class Card:
         double = 1 - self.places / self.points
         if double > 0.01:
             found.append(
-                f"{double:.0%} of the points stand where another one does. A model puts no two points at one place, so a "
-                "distance of detail calls it blurred; were the coordinates rounded?"
+                f"{double:.0%} of the points stand where another one does. A model puts no two points at one place, so "
+                "a distance of detail calls it blurred; were the coordinates rounded?"
             )
         elif min(self.values) <= GRID < self.points:
             axis, count = ("x", self.values[0]) if self.values[0] <= GRID else ("y", self.values[1])
-            found.append(f"{axis} has {count} different values only: a grid, between whose lines a model will put points.")
+            found.append(
+                f"{axis} has {count} different values only: a grid, between whose lines a model will put points."
+            )
         if self.lonely:
             found.append(
                 f"{self.lonely} of the points are more than {FAR:g} times the scale from the middle, the farthest "
@@ -74,8 +76,8 @@ class Card:
             )
         if self.elongation > LONG:
             found.append(
-                f"The cloud is {self.elongation:.3g} times as long as wide. One scale for both axes keeps its shape, and "
-                "leaves a model little to see across it; stretch one axis if its units are arbitrary."
+                f"The cloud is {self.elongation:.3g} times as long as wide. One scale for both axes keeps its shape, "
+                "and leaves a model little to see across it; stretch one axis if its units are arbitrary."
             )
         return found
 

@@ -34,8 +34,15 @@ def server(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", f"--port={port}"]
-    command += [f"--ServerApp.token={TOKEN}", "--ServerApp.port_retries=0", "--allow-root", f"--notebook-dir={notebooks}"]
-    settings = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    command += [
+        f"--ServerApp.token={TOKEN}",
+        "--ServerApp.port_retries=0",
+        "--allow-root",
+        f"--notebook-dir={notebooks}",
+    ]
+    settings = {
+        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
     log = (tmp_path / "log").open("w")
     environment = {**os.environ, **settings, "DDPM_LAB_CACHE": str(cache_folder())}
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)

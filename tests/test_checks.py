@@ -56,9 +56,7 @@ def test_a_stub_is_called_unsolved(task):
         # YOUR CODE HERE
         raise NotImplementedError()
 
-    assert said_of(task, stub) == (
-        f"{task.name}: not solved yet. Replace the line that raises NotImplementedError."
-    )
+    assert said_of(task, stub) == (f"{task.name}: not solved yet. Replace the line that raises NotImplementedError.")
 
 
 @pytest.mark.parametrize("task", ALL)
@@ -166,7 +164,9 @@ def uniform_around_0(x, beta, generator):
 
 
 def sum_for_mean(network, x_0, t, noise, alphas_cumprod):
-    x_t = torch.stack([a.sqrt() * x + (1 - a).sqrt() * z for a, x, z in zip(alphas_cumprod[t], x_0, noise, strict=True)])
+    x_t = torch.stack(
+        [a.sqrt() * x + (1 - a).sqrt() * z for a, x, z in zip(alphas_cumprod[t], x_0, noise, strict=True)]
+    )
     return nn.MSELoss(reduction="sum")(network(x_t, t), noise)
 
 
@@ -251,11 +251,17 @@ def right_best(x_t, points, kept):
     [
         (checks.alphas_and_betas, right_alphas),
         (checks.q_step, right_step),
-        (checks.loss, lambda f, x, t, z, a: nn.functional.mse_loss(f(a[t, None] ** 0.5 * x + (1 - a[t, None]) ** 0.5 * z, t), z)),
+        (
+            checks.loss,
+            lambda f, x, t, z, a: nn.functional.mse_loss(f(a[t, None] ** 0.5 * x + (1 - a[t, None]) ** 0.5 * z, t), z),
+        ),
         (checks.posterior_variance, lambda b, a: b * (1 - a / (1 - b)) / (1 - a)),
         (checks.sampling_loop, right_loop),
         (checks.best_epsilon, right_best),
-        (checks.silent_loss, lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2)),
+        (
+            checks.silent_loss,
+            lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2),
+        ),
     ],
 )
 def test_a_right_answer_may_be_written_in_another_way(task, answer, capsys):

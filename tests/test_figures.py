@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from lab_utils import figures
 from lab_utils.figures.quality import SAMPLERS
+from lab_utils.knowledge import Knowledge
 from lab_utils.metrics import Measure
 from lab_utils.schedules import cosine, linear, sigmoid
 
@@ -69,17 +70,14 @@ def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
     assert np.allclose([star.get_xydata()[0] for star in stars], [way[-1] for way in ways.values()])
 
 
-class Known:
-    """What is known of a point that may come from two places."""
-
-    t, origin, seen, guess = 300, (1.0, 2.0), (1.5, 2.5), (1.2, 2.2)
-
-    def __init__(self, n):
-        self.chances = np.array([0.75, 0.25] + [0.0] * (n - 2))
+def known(n):
+    """What is known of a point that may come from the first two of `n` places."""
+    places = (torch.tensor(place) for place in ((1.0, 2.0), (1.5, 2.5), (1.2, 2.2)))
+    return Knowledge(300, 9.0, *places, torch.tensor([0.75, 0.25] + [0.0] * (n - 2)))
 
 
 def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(points):
-    curve, chart = figures.posterior(Known(len(points)), points, np.linspace(1, 0, 10), EXTENT).axes
+    curve, chart = figures.posterior(known(len(points)), points, np.linspace(1, 0, 10), EXTENT).axes
     assert curve.lines[1].get_xdata()[0] == 300
     likely = chart.collections[1]
     assert np.allclose(likely.get_offsets(), points[:2])
@@ -89,7 +87,7 @@ def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(poi
 
 
 def test_several_posteriors_share_their_axes(points):
-    figure = figures.posteriors([Known(len(points))] * 3, points, EXTENT)
+    figure = figures.posteriors([known(len(points))] * 3, points, EXTENT)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == ["t = 300"] * 3
     assert {(*axes.get_xlim(), *axes.get_ylim()) for axes in shown} == {EXTENT}

@@ -30,7 +30,7 @@ FLOORS = [
     {"points", "schedules", "tables"},
     {"model", "mixtures", "distances", "counts", "samplers", "chunks", "pictures", "validation"},
     {"optimal", "metrics", "training", "inference", "examine"},
-    {"jobs", "losses", "likelihood", "sampling", "checks"},
+    {"jobs", "losses", "likelihood", "sampling", "checks", "knowledge"},
     {"runs", "figures", "display", "engine"},
     {"widgets", "live", "pages", "study", "generate"},
     {"results", "steps"},

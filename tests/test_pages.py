@@ -17,7 +17,8 @@ from lab_utils import pages, report
 
 TEXT = r"""# How fast? $\bar\alpha_t$
 
-See [the other](02_bad.ipynb#cell-c1), <em>really</em>, and [the terms](glossary.md). With $\epsilon \sim \mathcal N(0, I)$ and \\(x^2\\):
+See [the other](02_bad.ipynb#cell-c1), <em>really</em>, and [the terms](glossary.md).
+With $\epsilon \sim \mathcal N(0, I)$ and \\(x^2\\):
 
 $$\mathbb E\left[\|\epsilon_\theta\|^2\right] = \sum_{i=1}^N \frac{w_i}{\sqrt{1-\bar\alpha_t}}$$
 
@@ -326,7 +327,9 @@ def test_everybody_can_use_the_pages(made, browser, name, scheme):
     page.goto((made / name).as_uri())
     found = Axe().run(page).response["violations"]
     page.close()
-    serious = {one["id"]: [node["html"] for node in one["nodes"]] for one in found if one["impact"] in ("serious", "critical")}
+    serious = {
+        one["id"]: [node["html"] for node in one["nodes"]] for one in found if one["impact"] in ("serious", "critical")
+    }
     assert serious == {}
 
 

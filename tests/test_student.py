@@ -26,7 +26,14 @@ OPEN = '''def double(x):
 
 
 def grading(name, **settings):
-    metadata = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False, "task": False}
+    metadata = {
+        "schema_version": 3,
+        "grade_id": name,
+        "grade": False,
+        "solution": False,
+        "locked": False,
+        "task": False,
+    }
     return {"nbgrader": metadata | settings}
 
 
@@ -114,7 +121,9 @@ def test_no_solution_is_handed_out(handed_out):
         assert "SOLUTION" not in text
         nbformat.validate(json.loads(text))
         cells = nbformat.read(path, as_version=4).cells
-        assert not any("✓" in str(cell.get("outputs", "")) for cell in cells if "check" in cell.metadata.get("tags", []))
+        assert not any(
+            "✓" in str(cell.get("outputs", "")) for cell in cells if "check" in cell.metadata.get("tags", [])
+        )
 
 
 def test_the_copies_are_made_anew_unless_somebody_has_worked_on_them(tmp_path, capsys):
@@ -125,7 +134,9 @@ def test_the_copies_are_made_anew_unless_somebody_has_worked_on_them(tmp_path, c
     student.write_copies(out, folder)
     mine = out / "notebooks" / "01_one.ipynb"
     mine.write_text("hours of work")
-    with pytest.raises(student.StudentError, match=r"somebody has worked on notebooks/01_one.ipynb in .*move that folder"):
+    with pytest.raises(
+        student.StudentError, match=r"somebody has worked on notebooks/01_one.ipynb in .*move that folder"
+    ):
         student.write_copies(out, folder)
     assert mine.read_text() == "hours of work"
     assert archive.exists()
@@ -178,9 +189,7 @@ def solved(number):
 
 def graded(notebook, **settings):
     """The exercise cells of a notebook whose nbgrader settings are these."""
-    return [
-        cell for cell in notebook.cells if settings.items() <= cell.metadata.get("nbgrader", {}).items()
-    ]
+    return [cell for cell in notebook.cells if settings.items() <= cell.metadata.get("nbgrader", {}).items()]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -205,7 +214,9 @@ def test_a_copy_runs_to_its_first_task_and_says_so_kindly(handed_out, number, tm
     run = report.run_notebook(path, timeout=300, threads=2)
     first = TASKS[number][0]
     assert run.error == f"NotYet: {first.name}: not solved yet. Replace the line that raises NotImplementedError."
-    (shown,) = [output for cell in run.notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    (shown,) = [
+        output for cell in run.notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"
+    ]
     assert shown.traceback == [f"✗ {first.name}: not solved yet. Replace the line that raises NotImplementedError."]
 
 
@@ -223,7 +234,7 @@ def test_a_copy_with_the_solutions_put_back_is_the_solved_notebook(number):
 
 
 def all_exercises():
-    """One notebook of all exercises and what they import: nbgrader runs each that it is given, as often as it is told."""
+    """One notebook of all exercises and what they import, for nbgrader to run."""
     exercises = [cell for number in NUMBERS for cell in solved(number).cells if "nbgrader" in cell.metadata]
     notebook = solved(NUMBERS[0])
     notebook.cells = [new_code_cell("import torch\nfrom lab_utils import checks"), *exercises]

@@ -5,12 +5,11 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from small_runs import gaussian
 
 from lab_utils import figures, widgets
 from lab_utils.display import quick_png
-from lab_utils.optimal import BestDenoiser
+from lab_utils.knowledge import know
 from lab_utils.points import dataset
 from lab_utils.schedules import ScheduleError, cosine, linear, sigmoid
 from lab_utils.widgets.base import Picture, under
@@ -211,44 +210,16 @@ def test_the_slider_does_the_same_as_a_click(walks):
 # --- what the best denoiser knows
 
 
-@pytest.mark.parametrize("t", [0, 20, 300, 700, 999])
-def test_what_is_known_is_what_the_best_denoiser_answers(t):
-    data, schedule = dataset("moons"), sigmoid()
-    known = widgets.know(data, schedule, 4, t)
-    restore = data.units.restore
-    assert torch.allclose(known.origin, restore(data.train[4:5])[0])
-    assert known.chances.sum() == pytest.approx(1)
-    seen = data.units.normalise(known.seen[None])
-    x_t = seen * schedule.alphas_cumprod[t].sqrt()
-    epsilon = BestDenoiser(data.train, schedule).epsilon(x_t, torch.tensor(t))
-    x_0 = (x_t - (1 - schedule.alphas_cumprod[t]).sqrt() * epsilon) / schedule.alphas_cumprod[t].sqrt()
-    assert torch.allclose(restore(x_0)[0], known.guess, atol=2e-3 * float((1 / schedule.snr[t]).sqrt().clamp(min=1)))
-
-
-def test_the_more_noise_the_more_candidates():
-    data = dataset("moons")
-    counts = [widgets.know(data, sigmoid(), 4, t).candidates for t in (0, 100, 300, 600, 900)]
-    assert counts == sorted(counts)
-    assert 1 <= counts[0] < 5
-    assert counts[-1] > 2500
-
-
-def test_candidates_of_equal_chances_are_their_number():
-    known = widgets.Knowledge(0, 1.0, *[torch.zeros(2)] * 3, torch.tensor([0.25] * 4 + [0.0] * 6, dtype=torch.float64))
-    assert known.candidates == pytest.approx(4)
-    assert known.text == "t = 0: noise of 1; 4 points of the data may be behind it; the best guess misses by 0"
-
-
 def test_a_click_on_the_curve_chooses_the_timestep_and_one_on_the_map_the_point():
     data, schedule, floor = dataset("moons"), sigmoid(), np.linspace(1, 0, 10)
     extent = (-3.0, 3.0, -2.0, 2.0)
     explorer = widgets.posterior_explorer(data, schedule, floor, extent)
     time_slider, which, picture, words = explorer.children
-    assert words.value == widgets.know(data, schedule, 0, 300).text
+    assert words.value == know(data, schedule, 0, 300).text
 
     def drawn():
         figure = figures.posterior(
-            widgets.know(data, schedule, which.value, time_slider.value),
+            know(data, schedule, which.value, time_slider.value),
             data.units.restore(data.train), floor, extent, LABELS,
         )  # fmt: skip
         assert shown(picture) == quick_png(figure)
@@ -261,7 +232,7 @@ def test_a_click_on_the_curve_chooses_the_timestep_and_one_on_the_map_the_point(
     _, chart = drawn()
     click(explorer, chart, *place.tolist())
     assert which.value == 77
-    assert words.value == widgets.know(data, schedule, 77, time_slider.value).text
+    assert words.value == know(data, schedule, 77, time_slider.value).text
     drawn()
 
 

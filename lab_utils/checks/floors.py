@@ -45,9 +45,7 @@ best_epsilon = Task(
         "that is the mean of the data, the estimate of x_0; the noise is what is left of x_t without "
         "it.": lambda x, p, k: _responsibilities(x, p, k) @ p,
         "the weights sum to 1 over the noised points; they should over the data points: each x_t has one "
-        "origin.": lambda x, p, k: _from_weights(
-            x, p, k, torch.softmax(_responsibilities(x, p, k).log(), dim=0)
-        ),
+        "origin.": lambda x, p, k: _from_weights(x, p, k, torch.softmax(_responsibilities(x, p, k).log(), dim=0)),
         "divided by 1 − ᾱ; the noise was multiplied by its root.": lambda x, p, k: (
             _best_epsilon(x, p, k) / math.sqrt(1 - k)
         ),

@@ -70,7 +70,7 @@ silent_loss = Task(
     _silent_loss,
     lambda: [()],
     {
-        "it would be 0 if the noise were 0. The error is the noise itself, squared: what is the mean of the square of a "
+        "it would be 0 if the noise were 0. The error is the noise itself, squared: what is the mean square of a "
         "standard normal number?": lambda: 0.0,
         "that is the sum over both coordinates; the loss is their mean.": lambda: 2.0,
         "a half is what a fresh network reads, which answers √(1 − ᾱ) x, not 0.": lambda: 0.5,

@@ -33,7 +33,7 @@ alphas_and_betas = Task(
         "without a neighbour is the first one, not the last.": lambda a: _with_alphas(
             torch.cat([a[1:] / a[:-1], a[-1:] / a[-2:-1]])
         ),
-        "the index is off by one: the ratios begin one step too late, and something was put at the end to fill up. What "
+        "the index is off by one: the ratios begin one step too late, and something fills up the end. What "
         "is missing is the first α, which is ᾱ[0] / 1.": lambda a: _with_alphas(
             torch.cat([a[1:] / a[:-1], torch.ones(1).double()])
         ),
@@ -61,8 +61,8 @@ q_step = Task(
         "β for √β: β is the variance of the noise, and what noise is multiplied by is its root.": lambda x, b, g: (
             math.sqrt(1 - b) * x + b * torch.randn(x.shape, generator=g)
         ),
-        "the point is multiplied by 1 − β, and should be by √(1 − β): else its variance and that of the noise don't add "
-        "up to 1.": lambda x, b, g: (1 - b) * x + math.sqrt(b) * torch.randn(x.shape, generator=g),
+        "the point is multiplied by 1 − β, and should be by √(1 − β): else its variance and the noise's don't add up to "
+        "1.": lambda x, b, g: (1 - b) * x + math.sqrt(b) * torch.randn(x.shape, generator=g),
         "the point doesn't shrink. Without √(1 − β) the variance would grow with every step.": lambda x, b, g: (
             x + math.sqrt(b) * torch.randn(x.shape, generator=g)
         ),

@@ -20,7 +20,9 @@ chances = Task(
     {
         "bright pixels have the mass: 1 is white. What is a pixel's darkness?": lambda b: b / b.sum(),
         "they are not divided by their sum: chances add up to 1.": lambda b: 1 - b,
-        "each row adds up to 1 by itself; all pixels together should.": lambda b: (1 - b) / (1 - b).sum(1, keepdim=True),
+        "each row adds up to 1 by itself; all pixels together should.": lambda b: (
+            (1 - b) / (1 - b).sum(1, keepdim=True)
+        ),
         "divided by the largest: then the darkest pixel has the chance 1.": lambda b: (1 - b) / (1 - b).max(),
         "black and white only: grey pixels have some mass, too.": lambda b: (b < 0.5).double() / (b < 0.5).sum(),
     },

@@ -22,8 +22,8 @@ reverse_mean = Task(
     _reverse_mean,
     lambda: [(draw(9, 2), draw(9, 2, seed=1), t, SHORT.betas, SHORT.alphas_cumprod) for t in (0, 7, 19)],
     {
-        "the wrong sign: the noise that was found is taken out, not put in.": lambda x, e, t, b, a: (
-            _reverse_mean(x, -e, t, b, a)
+        "the wrong sign: the noise that was found is taken out, not put in.": lambda x, e, t, b, a: _reverse_mean(
+            x, -e, t, b, a
         ),
         "β for √(1 − ᾱ): the root is missing under the fraction.": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t]) * e) / (1 - b[t]).sqrt()
@@ -77,7 +77,14 @@ posterior_variance = Task(
 
 
 def _walk(
-    epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule, *, last: int = 0, power: float = 0.5, late: int = 0
+    epsilon: Network,
+    x_T: Tensor,
+    noises: Tensor,
+    schedule: Schedule,
+    *,
+    last: int = 0,
+    power: float = 0.5,
+    late: int = 0,
 ) -> Tensor:
     """Ancestral sampling with the variance β; the last three arguments make mistakes."""
     x = x_T
@@ -117,9 +124,7 @@ sampling_loop = Task(
         "β for √β: β is the variance, and noise is multiplied by its root.": lambda f, x, z, s: _walk(
             f, x, z, s, power=1.0
         ),
-        "no noise is added at all: the points draw together too closely.": lambda f, x, z, s: _walk(
-            f, x, 0 * z, s
-        ),
+        "no noise is added at all: the points draw together too closely.": lambda f, x, z, s: _walk(f, x, 0 * z, s),
         "the steps are taken forwards; the way back begins at t = T − 1.": _forward_order,
         "the index is off by one: the network is asked about t − 1 while the points are at t.": lambda f, x, z, s: (
             _walk(f, x, z, s, late=1)
@@ -143,9 +148,7 @@ ddim_step = Task(
             _ddim_step(x, e, n, 1.0)
         ),
         "the wrong sign in the estimate of the data: x_t is √ᾱ x_0 plus noise, so the noise is taken "
-        "away.": lambda x, e, n, a: (
-            math.sqrt(a) * (x + math.sqrt(1 - n) * e) / math.sqrt(n) + math.sqrt(1 - a) * e
-        ),
+        "away.": lambda x, e, n, a: math.sqrt(a) * (x + math.sqrt(1 - n) * e) / math.sqrt(n) + math.sqrt(1 - a) * e,
         "the two ᾱ have changed places.": lambda x, e, n, a: _ddim_step(x, e, a, n),
         "the roots are missing: ᾱ and 1 − ᾱ are shares of the variance.": lambda x, e, n, a: (
             a * (x - (1 - n) * e) / n + (1 - a) * e

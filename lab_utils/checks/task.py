@@ -79,7 +79,9 @@ class Task:
             raise NotYet(f"{self.name}: it returned nothing. Does its last line begin with `return`?")
         if isinstance(wanted, tuple):
             if not isinstance(given, tuple) or len(given) != len(wanted):
-                raise NotYet(f"{self.name}: it should return {len(wanted)} things, separated by commas; got {_kind(given)}")
+                raise NotYet(
+                    f"{self.name}: it should return {len(wanted)} things, separated by commas; got {_kind(given)}"
+                )
             for one, other in zip(given, wanted, strict=True):
                 self._check_form(one, other, question)
         elif isinstance(wanted, Tensor):

@@ -80,7 +80,9 @@ avoidable = Task(
     lambda: [(0.4, 0.3), (0.371, 0.365)],
     {
         "that is the share that can't go away.": lambda loss, floor: floor / loss,
-        "that is the excess itself; as a share of the loss it is divided by the loss.": lambda loss, floor: loss - floor,
+        "that is the excess itself; as a share of the loss it is divided by the loss.": lambda loss, floor: (
+            loss - floor
+        ),
         "divided by the floor; a share of the loss is divided by the loss.": lambda loss, floor: (loss - floor) / floor,
         "the wrong sign: the loss lies above its floor.": lambda loss, floor: (floor - loss) / loss,
         "that is per cent; a share lies between 0 and 1.": lambda loss, floor: 100 * (loss - floor) / loss,

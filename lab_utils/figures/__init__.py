@@ -29,7 +29,7 @@ __all__ = [
     "reverse_animation",
     "reverse_frame",
     "schedule_card",
-    "training_view",
     "trade_off",
+    "training_view",
     "walks",
 ]

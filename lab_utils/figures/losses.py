@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.animation import FuncAnimation
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from lab_utils.figures.style import BLUE, DPI, EXPLORER_DPI, GREEN, GREY, LINES, ORANGE, PALE, RISING, STYLE, WIDTH, Extent, around, canvas, centres, fix, line_of, scatter, smooth
-from lab_utils.metrics import Measure
-from lab_utils.schedules import Schedule
+from lab_utils.figures.style import (
+    BLUE,
+    GREY,
+    LINES,
+    PALE,
+    RISING,
+    STYLE,
+    around,
+    canvas,
+    centres,
+    fix,
+    line_of,
+    scatter,
+    smooth,
+)
 
 
 @mpl.rc_context(STYLE)

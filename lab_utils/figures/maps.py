@@ -8,15 +8,24 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.animation import FuncAnimation
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from lab_utils.figures.style import BLUE, DPI, EXPLORER_DPI, GREEN, GREY, LINES, ORANGE, PALE, RISING, STYLE, WIDTH, Extent, around, canvas, centres, fix, line_of, scatter, smooth
-from lab_utils.metrics import Measure
-from lab_utils.schedules import Schedule
+from lab_utils.figures.style import (
+    BLUE,
+    EXPLORER_DPI,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PALE,
+    STYLE,
+    WIDTH,
+    Extent,
+    canvas,
+    fix,
+    scatter,
+)
 
 
 @mpl.rc_context(STYLE)
@@ -135,7 +144,8 @@ def walks(
     figure, (axes,) = canvas(1, 1, 0.5 + WIDTH * 0.95 * shape)
     figure.set_dpi(EXPLORER_DPI)
     scatter(axes, behind, 1.0, PALE, 1)
-    axes.scatter(*np.asarray(starts).T, s=14, facecolors="none", edgecolors=GREY, linewidths=0.7, zorder=2)
+    x, y = np.asarray(starts).T
+    axes.scatter(x, y, s=14, facecolors="none", edgecolors=GREY, linewidths=0.7, zorder=2)
     for (name, walk), color, dashes in zip(walks.items(), (BLUE, ORANGE, GREEN), ("-", "--", "-."), strict=False):
         x, y = np.asarray(walk).T
         axes.plot(x, y, color=color, linestyle=dashes, linewidth=1.3, label=name, zorder=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,34 +11,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from lab_utils.figures.style import BLUE, EXPLORER_DPI, GREEN, GREY, ORANGE, PALE, STYLE, WIDTH, Extent, canvas, centres, fix, scatter
+from lab_utils.figures.style import (
+    BLUE,
+    EXPLORER_DPI,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE,
+    STYLE,
+    WIDTH,
+    Extent,
+    canvas,
+    centres,
+    fix,
+    scatter,
+)
+from lab_utils.knowledge import Knowledge
 
 
-class Known(Protocol):
-    """What there is to draw of a noised point, in the data's own units; see `widgets.Knowledge`."""
-
-    @property
-    def t(self) -> int: ...
-    @property
-    def origin(self) -> Any: ...
-    @property
-    def seen(self) -> Any: ...
-    @property
-    def guess(self) -> Any: ...
-    @property
-    def chances(self) -> Any: ...
-
-
-def _chart(axes: Axes, known: Known, points: ArrayLike, extent: Extent, labels: tuple[str, str]) -> None:
+def _chart(axes: Axes, known: Knowledge, points: ArrayLike, extent: Extent, labels: tuple[str, str]) -> None:
     chances = np.asarray(known.chances)
     likely = chances > 1e-4 * chances.max()
     scatter(axes, points, 1.0, PALE, 1)
     size = 4 + 60 * chances[likely] / chances.max()
-    axes.scatter(*np.asarray(points)[likely].T, s=size, color=BLUE, alpha=0.35, linewidths=0, zorder=2)
+    x, y = np.asarray(points)[likely].T
+    axes.scatter(x, y, s=size, color=BLUE, alpha=0.35, linewidths=0, zorder=2)
     marks: dict[str, Any] = {"linestyle": "none", "zorder": 3}
     axes.plot(*np.asarray(known.seen), color="black", marker="x", markersize=9, label="what is seen", **marks)
     axes.plot(*np.asarray(known.guess), color=ORANGE, marker="D", markersize=7, label="the best guess", **marks)
-    ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2}
+    ring: dict[str, Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2}
     axes.plot(*np.asarray(known.origin), color=GREEN, label="the truth", **ring, **marks)
     axes.set(title=f"t = {known.t}", xlabel=labels[0], ylabel=labels[1])
     fix(axes, extent)
@@ -46,7 +47,7 @@ def _chart(axes: Axes, known: Known, points: ArrayLike, extent: Extent, labels: 
 
 @mpl.rc_context(STYLE)
 def posterior(
-    known: Known, points: ArrayLike, floor: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
+    known: Knowledge, points: ArrayLike, floor: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
 ) -> Figure:
     """The smallest possible loss against t, and where a point that was noised to one t may come from.
 
@@ -70,7 +71,7 @@ def posterior(
 
 @mpl.rc_context(STYLE)
 def posteriors(
-    stages: Sequence[Known], points: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
+    stages: Sequence[Knowledge], points: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
 ) -> Figure:
     """Where a point may come from that was noised to each of several t. Arguments as for `posterior`."""
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])

@@ -7,16 +7,22 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.animation import FuncAnimation
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from lab_utils.figures.style import BLUE, DPI, EXPLORER_DPI, GREEN, GREY, LINES, ORANGE, PALE, RISING, STYLE, WIDTH, Extent, around, canvas, centres, fix, line_of, scatter, smooth
+from lab_utils.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PALE,
+    RISING,
+    STYLE,
+    canvas,
+)
 from lab_utils.metrics import Measure
-from lab_utils.schedules import Schedule
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "DDPM": {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"},

@@ -6,7 +6,6 @@ every figure, and another line style besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

@@ -40,7 +40,7 @@ export default { render };
 """
 
 
-class Picture(anywidget.AnyWidget):  # type: ignore[misc]
+class Picture(anywidget.AnyWidget):
     """A picture that can be replaced, and tells where it was clicked.
 
     Attributes:

@@ -48,9 +48,7 @@ def noised(data: Dataset, schedule: Schedule) -> dict[str, Tensor]:
     return stages
 
 
-def schedule_view(
-    data: Dataset, extent: figures.Extent, labels: tuple[str, str], **choice: Any
-) -> tuple[bytes, str]:
+def schedule_view(data: Dataset, extent: figures.Extent, labels: tuple[str, str], **choice: Any) -> tuple[bytes, str]:
     """What the schedule explorer shows for one choice of the sliders.
 
     Args:
@@ -73,9 +71,7 @@ def schedule_view(
     return quick_png(figures.schedule_card(schedule, noised(data, schedule), extent, labels)), text
 
 
-def schedule_explorer(
-    data: Dataset, extent: figures.Extent, labels: tuple[str, str] = ("x", "y")
-) -> widgets.VBox:
+def schedule_explorer(data: Dataset, extent: figures.Extent, labels: tuple[str, str] = ("x", "y")) -> widgets.VBox:
     """Sliders for the kind, its ends and T; below, the curves, the noised points and the doctor's verdict."""
     text = {"style": STYLE, "layout": LAYOUT, "continuous_update": False}
     controls = {

@@ -13,6 +13,7 @@ from lab_utils import figures
 from lab_utils.display import quick_png
 from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer, under
 
+
 def walk_explorer(
     walks: Mapping[str, ArrayLike], behind: ArrayLike, extent: figures.Extent, labels: tuple[str, str] = ("x", "y")
 ) -> widgets.VBox:
