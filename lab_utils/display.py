@@ -96,12 +96,14 @@ def _smaller_frame(found: re.Match[str]) -> str:
     return base64.b64encode(_fewer_colours(base64.b64decode(found[0].replace("\\\n", "")))).decode("ascii")
 
 
-def _player(animation: Animation) -> str:
+def _player(animation: Animation, alt: str) -> str:
     """The player as HTML: nothing in it is fetched, and the same animation gives the same bytes."""
     player = animation.to_jshtml(default_mode="loop")
     player = re.sub(r"<link [^>]*>", "", player)
     player = re.sub(r'<i class="fa fa-([^"]+)"></i>', lambda icon: _BUTTONS[icon[1]], player)
     player = re.sub(r'(?<=data:image/png;base64,)[^"]+', _smaller_frame, player)
+    player = player.replace('<img id="_anim_img', f'<img alt="{html.escape(alt)}" id="_anim_img')
+    player = player.replace('<input id="_anim_slider', '<input aria-label="frame" id="_anim_slider')
     found = re.search(r'id="_anim_img(\w+)"', player)
     assert found is not None, "matplotlib's player has no picture"
     plain = player.replace(found[1], "")  # matplotlib draws a new name for every player; ours comes from the content
@@ -110,7 +112,7 @@ def _player(animation: Animation) -> str:
 
 def show_animation(animation: Animation, name: str, caption: str, alt: str) -> None:
     """Show `animation` as a player that needs neither a kernel nor a network."""
-    player = f'<div role="group" aria-label="{html.escape(alt)}">{_player(animation)}</div>'
+    player = f'<div role="group" aria-label="{html.escape(name)}">{_player(animation, alt)}</div>'
     _publish({"text/html": player, "text/plain": name}, kind="animation", name=name, caption=caption, alt=alt)
     _caption(name, caption)
 

@@ -43,7 +43,7 @@ class Knowledge:
         """The same in words."""
         miss = float((self.guess - self.origin).norm())
         return (
-            f"t = {self.t}: noise of {self.noise:.3g}; {self.candidates:.3g} points of the data may be behind it; "
+            f"t = {self.t}: noise of {self.noise:.3g}; {self.candidates:,.0f} points of the data may be behind it; "
             f"the best guess misses by {miss:.3g}"
         )
 

@@ -144,7 +144,8 @@ def _environment() -> jinja2.Environment:
     highlight = Highlight2HTML(pygments_lexer="ipython3")
     pages.filters |= {
         "markdown": markdown, "inline": _inline, "without_bars": _without_bars,
-        "ansi": lambda text: Markup(ansi2html(text)), "highlight": lambda code: Markup(highlight(code)),
+        "ansi": lambda text: Markup(ansi2html(text)),
+        "highlight": lambda code: Markup(highlight(code).replace("<pre>", '<pre tabindex="0">')),
     }  # fmt: skip
     pages.globals |= {"KEY": METADATA_KEY, "WIDGET": WIDGET}
     return pages
@@ -199,7 +200,7 @@ def _contents(html: str) -> list[tuple[str, Markup]]:
 
 def _in_one(name: str, html: str, pages: Sequence[str]) -> Markup:
     """A page's text for the page that holds them all: each name in it begins with the page's, and links follow."""
-    html = re.sub(r'(?<= )id="([^"]*)"', rf'id="{name}--\1"', html)
+    html = re.sub(r'(?<= )id="(?!_)([^"]*)"', rf'id="{name}--\1"', html)
     html = re.sub(r'(?<= )href="#([^"]*)"', rf'href="#{name}--\1"', html)
     for page in pages:
         place = re.escape(page)

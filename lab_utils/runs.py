@@ -83,7 +83,7 @@ def alone_at(paths: Iterable[Path]) -> Iterator[None]:
             try:
                 stack.enter_context(lock(path, timeout=0))
             except TimeoutError:
-                tqdm.write(f"{path.name} is being trained already; waiting for that.", file=sys.stderr)
+                tqdm.write(f"{path.name} is being trained already; waiting for it.", file=sys.stderr)
                 stack.enter_context(lock(path))
         yield
 

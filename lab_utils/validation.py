@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab_utils.points import SPLIT, Dataset
 
-FAR = 5.0  # normalised units; of a normal distribution's points one in 270 000 is farther from the middle
+FAR = 7.0  # normalised units: five standard deviations of a cloud that is all length, more of any other
 FEW = 1000  # points, below which half of them make a poor floor
 LONG = 10.0  # times as long as wide
 GRID = 64  # different values of a coordinate, or fewer, are a grid and no continuum
@@ -74,7 +74,7 @@ class Card:
                 f"{self.lonely} of the points are more than {FAR:g} times the scale from the middle, the farthest "
                 f"{self.farthest:.3g}. They squeeze all others together; are they mistakes?"
             )
-        if self.elongation > LONG:
+        elif self.elongation > LONG:
             found.append(
                 f"The cloud is {self.elongation:.3g} times as long as wide. One scale for both axes keeps its shape, "
                 "and leaves a model little to see across it; stretch one axis if its units are arbitrary."

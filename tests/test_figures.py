@@ -82,8 +82,8 @@ def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(poi
     likely = chart.collections[1]
     assert np.allclose(likely.get_offsets(), points[:2])
     assert likely.get_sizes()[0] > likely.get_sizes()[1]
-    marked = {line.get_label(): tuple(line.get_xydata()[0]) for line in chart.lines}
-    assert marked == {"what is seen": (1.5, 2.5), "the best guess": (1.2, 2.2), "the truth": (1.0, 2.0)}
+    marked = {line.get_label(): line.get_xydata()[0].round(6).tolist() for line in chart.lines}
+    assert marked == {"what is seen": [1.5, 2.5], "the best guess": [1.2, 2.2], "the truth": [1.0, 2.0]}
 
 
 def test_several_posteriors_share_their_axes(points):

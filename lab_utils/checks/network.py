@@ -35,6 +35,10 @@ def _time_matters(model: Network, x: Tensor, timesteps: int) -> float:
     return float((model(x, torch.tensor([timesteps - 1])) - model(x, torch.tensor([0]))).abs().max())
 
 
+def _opposite(x: Tensor, t: Tensor) -> Tensor:
+    return -network(x, t)
+
+
 def _timeless(x: Tensor, t: Tensor) -> Tensor:
     return network(x, torch.tensor([3]))
 
@@ -42,7 +46,7 @@ def _timeless(x: Tensor, t: Tensor) -> Tensor:
 time_matters = Task(
     "does time matter?",
     _time_matters,
-    lambda: [(network, draw(20, 2), 10), (_timeless, draw(20, 2), 10)],
+    lambda: [(each, draw(20, 2), 10) for each in (network, _opposite, _timeless)],
     {
         "differences of both signs cancel in a mean: take their absolute values, and the largest of them.": (
             lambda m, x, n: float((m(x, torch.tensor([n - 1])) - m(x, torch.tensor([0]))).mean())

@@ -61,8 +61,8 @@ q_step = Task(
         "β for √β: β is the variance of the noise, and what noise is multiplied by is its root.": lambda x, b, g: (
             math.sqrt(1 - b) * x + b * torch.randn(x.shape, generator=g)
         ),
-        "the point is multiplied by 1 − β, and should be by √(1 − β): else its variance and the noise's don't add up to "
-        "1.": lambda x, b, g: (1 - b) * x + math.sqrt(b) * torch.randn(x.shape, generator=g),
+        "the point is multiplied by 1 − β, and should be by √(1 − β): else its variance and the noise's don't add up "
+        "to 1.": lambda x, b, g: (1 - b) * x + math.sqrt(b) * torch.randn(x.shape, generator=g),
         "the point doesn't shrink. Without √(1 − β) the variance would grow with every step.": lambda x, b, g: (
             x + math.sqrt(b) * torch.randn(x.shape, generator=g)
         ),
@@ -129,10 +129,7 @@ wasted = Task(
     {
         "that is their number; divide it by that of all steps.": lambda a: float((a < 0.01).sum()),
         "that is per cent; a share lies between 0 and 1.": lambda a: 100 * _wasted(a),
-        "that is the share of the others, those with ᾱ above 0.01.": lambda a: 1 - _wasted(a),
-        "that is the first of them, as a share of the way: the wasted ones are those after it.": lambda a: float(
-            int((a < 0.01).nonzero()[0]) / len(a)
-        ),
+        "that is the share of the others, which come before ᾱ falls below 0.01.": lambda a: 1 - _wasted(a),
     },
     well="32.7 % of the linear schedule's, 9.2 % of the sigmoid's",
 )

@@ -26,7 +26,7 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 def moments(points: Tensor) -> Tensor:
-    """Mean, variance and fourth moment along each axis, the last over the variance squared: 3 if normal, 1.8 if even."""
+    """Mean, variance and fourth moment along each axis, the last over the variance²: 3 if normal, 1.8 if even."""
     centred = points - points.mean(dim=0)
     variance = centred.square().mean(dim=0)
     return torch.cat([points.mean(dim=0), variance, centred.pow(4).mean(dim=0) / variance.square()])

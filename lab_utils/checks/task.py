@@ -132,9 +132,10 @@ def _numbers(answer: Any) -> Tensor:
 
 
 def _close(a: Any, b: Any, tolerance: float) -> bool:
+    """Whether two answers are the same: each number, so that small ones count as well; or where a sum has cancelled."""
     a, b = _numbers(a), _numbers(b)
-    if a.shape != b.shape or not torch.isfinite(a).all():
+    if a.shape != b.shape:
         return False
-    scale = max(float(a.abs().max()), float(b.abs().max()), 1e-12) if len(a) else 1.0
-    # each number against itself, so that small ones count as well; and against all, where a sum has cancelled
-    return bool(((a - b).abs() <= tolerance * torch.maximum(a.abs(), b.abs()) + 1e-3 * tolerance * scale).all())
+    finite = torch.cat([a, b]).abs().nan_to_num(0, 0, 0)
+    scale = float(finite.max()) if len(finite) else 0.0
+    return torch.allclose(a, b, rtol=tolerance, atol=1e-3 * tolerance * scale, equal_nan=True)

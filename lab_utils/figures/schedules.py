@@ -56,39 +56,37 @@ def alphas_cumprod(schedules: Mapping[str, Schedule]) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def schedule_card(
-    schedule: Schedule, stages: Mapping[str, ArrayLike], extent: Extent, labels: tuple[str, str] = ("x", "y")
-) -> Figure:
+def schedule_card(schedule: Schedule, stages: Mapping[str, ArrayLike], extent: Extent) -> Figure:
     """ᾱ and the signal-to-noise ratio of one schedule, and what it makes of points, for the explorer.
 
     Args:
         schedule: whose wasted steps, those with ᾱ < 0.01, are shaded.
         stages: title → (n, 2) noised points in the data's own units.
-        extent: left, right, bottom, top of the maps.
-        labels: of their axes.
+        extent: left, right, bottom, top of the small maps, which have no numbers at their axes.
     """
-    figure = Figure(figsize=(WIDTH, 4.6), dpi=EXPLORER_DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.0), dpi=EXPLORER_DPI)
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 2 * len(stages), height_ratios=(3, 2))
-    left, right = figure.add_subplot(grid[0, : len(stages)]), figure.add_subplot(grid[0, len(stages) :])
+    # with margins of its own: to find them takes longer than to draw
+    grid = figure.add_gridspec(2, 1, height_ratios=(3, 2), left=0.09, right=0.99, top=0.94, bottom=0.02, hspace=0.45)
+    above, below = grid[0].subgridspec(1, 2, wspace=0.25), grid[1].subgridspec(1, len(stages), wspace=0.06)
+    left, right = figure.add_subplot(above[0]), figure.add_subplot(above[1])
     steps = np.arange(1, schedule.timesteps + 1)
     left.plot(steps, schedule.alphas_cumprod.numpy(), **line_of(schedule.name))
     left.set(xlabel="noising steps done", ylabel="ᾱ", ylim=(-0.02, 1.02))
     right.plot(steps, schedule.snr.numpy(), **line_of(schedule.name))
     right.axhline(1, color=GREY, linewidth=1, linestyle=":")
-    right.set(xlabel="noising steps done", ylabel="SNR (1: as much noise as data)", yscale="log", ylim=(1e-9, 1e6))
-    wasted = schedule.doctor().passes[0.01]
+    right.set(xlabel="noising steps done", ylabel="SNR", yscale="log", ylim=(1e-9, 1e6))
+    right.set_title("above the dotted line: more data than noise")
+    found = schedule.doctor()
+    wasted = found.passes[0.01]
     if wasted is not None:
         for axes in (left, right):
             axes.axvspan(wasted, schedule.timesteps, color=PALE, alpha=0.45, linewidth=0)
-        left.set_title(f"shaded: {schedule.doctor().wasted:.1%} of the steps have ᾱ < 0.01")
+        left.set_title(f"shaded: {found.wasted:.1%} of the steps have ᾱ < 0.01")
     for number, (title, points) in enumerate(stages.items()):
-        axes = figure.add_subplot(grid[1, 2 * number : 2 * number + 2])
-        scatter(axes, points, 0.8, line_of(schedule.name)["color"])
+        axes = figure.add_subplot(below[number])
+        scatter(axes, points, 1.0, line_of(schedule.name)["color"])
         axes.set_title(title, fontsize=9)
-        axes.set_xlabel(labels[0])
-        axes.tick_params(labelleft=not number)
+        axes.tick_params(length=0, labelleft=False, labelbottom=False)
         fix(axes, extent)
-        if not number:
-            axes.set_ylabel(labels[1])
     return figure

@@ -70,7 +70,7 @@ def fix(axes: Axes, extent: Extent) -> None:
 
 def around(points: ArrayLike, margin: float = 0.08) -> Extent:
     """The smallest extent with all of the (n, 2) points in it, and a margin: so much of its longer side."""
-    low, high = np.min(points, axis=0), np.max(points, axis=0)
+    low, high = np.min(np.asarray(points), axis=0), np.max(np.asarray(points), axis=0)
     more = margin * float(np.max(high - low))
     return float(low[0]) - more, float(high[0]) + more, float(low[1]) - more, float(high[1]) + more
 

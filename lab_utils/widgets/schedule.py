@@ -48,13 +48,12 @@ def noised(data: Dataset, schedule: Schedule) -> dict[str, Tensor]:
     return stages
 
 
-def schedule_view(data: Dataset, extent: figures.Extent, labels: tuple[str, str], **choice: Any) -> tuple[bytes, str]:
+def schedule_view(data: Dataset, extent: figures.Extent, **choice: Any) -> tuple[bytes, str]:
     """What the schedule explorer shows for one choice of the sliders.
 
     Args:
         data: whose training points are noised.
         extent: left, right, bottom, top of the small maps.
-        labels: of their axes.
         choice: the arguments of `make_schedule`.
 
     Returns:
@@ -68,10 +67,10 @@ def schedule_view(data: Dataset, extent: figures.Extent, labels: tuple[str, str]
     diagnosis = schedule.doctor()
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in diagnosis.rows().items())
     text = f"<p><b>{html.escape(diagnosis.verdict)}</b></p><table>{rows}</table>"
-    return quick_png(figures.schedule_card(schedule, noised(data, schedule), extent, labels)), text
+    return quick_png(figures.schedule_card(schedule, noised(data, schedule), extent)), text
 
 
-def schedule_explorer(data: Dataset, extent: figures.Extent, labels: tuple[str, str] = ("x", "y")) -> widgets.VBox:
+def schedule_explorer(data: Dataset, extent: figures.Extent) -> widgets.VBox:
     """Sliders for the kind, its ends and T; below, the curves, the noised points and the doctor's verdict."""
     text = {"style": STYLE, "layout": LAYOUT, "continuous_update": False}
     controls = {
@@ -90,7 +89,7 @@ def schedule_explorer(data: Dataset, extent: figures.Extent, labels: tuple[str, 
             controls[name].disabled = choice["kind"] != "linear"
         for name in ("start", "end"):
             controls[name].disabled = not choice["kind"].startswith("sigmoid")
-        drawn, report.value = schedule_view(data, extent, labels, **choice)
+        drawn, report.value = schedule_view(data, extent, **choice)
         picture.show(drawn, "ᾱ and the signal-to-noise ratio of the chosen schedule, and points noised by it")
 
     return explorer(controls.values(), show, [picture, report])
