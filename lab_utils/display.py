@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
-from matplotlib.animation import writers
 from PIL import Image
 
 from lab_utils.files import write_whole
@@ -123,6 +122,8 @@ def save_animation(animation: Animation, path: str | Path) -> Path:
     Raises:
         ValueError: for another ending, or an MP4 without ffmpeg.
     """
+    from matplotlib.animation import writers  # here, for it is slow to import
+
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in WRITERS:

@@ -137,7 +137,7 @@ def test_a_player_that_matplotlib_makes_another_way_is_noticed():
             return "<p>no picture</p>"
 
     with pytest.raises(AssertionError, match="no picture"):
-        module._player(Strange())
+        module._player(Strange(), ALT)
 
 
 def test_a_table_is_html_and_text_with_its_number(outputs):
@@ -181,7 +181,7 @@ def test_an_mp4_is_written_where_ffmpeg_is(tmp_path):
 
 
 def test_an_mp4_without_ffmpeg_is_refused_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.writers, "is_available", lambda name: False)
+    monkeypatch.setattr(writers, "is_available", lambda name: False)
     with pytest.raises(ValueError, match=r"needs the program ffmpeg.*install it, or save as \.gif"):
         save_animation(animation(), tmp_path / "way.mp4")
     assert not [*tmp_path.iterdir()]

@@ -1,9 +1,12 @@
 """Student copies: nothing of a solution in them, all that is needed around it, and back again to full marks."""
 
 import json
+import os
 import re
 import shutil
+import sys
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -250,10 +253,12 @@ def test_nbgrader_clears_solutions_as_we_do(number):
     assert [cell.source for cell in cleared.cells] == [cell.source for cell in ours.cells]
 
 
-def test_nbgrader_gives_full_marks_to_the_solved_and_none_to_the_unsolved(tmp_path):
+def test_nbgrader_gives_full_marks_to_the_solved_and_none_to_the_unsolved(tmp_path, monkeypatch):
     from nbgrader.apps import NbGraderAPI
     from traitlets.config import Config
 
+    programs = Path(sys.executable).parent  # where nbgrader finds those that it calls
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     config = Config()
     config.CourseDirectory.root = str(tmp_path)
     config.CourseDirectory.course_id = "ddpm"
