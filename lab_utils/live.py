@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import closing
 
 import ipywidgets as widgets
-import torch
 
 from lab_utils import figures
 from lab_utils.display import html_image, png
@@ -24,7 +23,8 @@ from lab_utils.points import Dataset
 from lab_utils.runs import alone_at, job_of
 from lab_utils.samplers import dpm_solver
 from lab_utils.sampling import sample
-from lab_utils.training import Recipe, Trainer
+from lab_utils.schedules import Schedule
+from lab_utils.training import Recipe, Trainer, timestep_probabilities
 
 DRAWS = 10_000  # noised points that the excess is taken of
 SHOWN = 2000  # samples in the picture
@@ -32,31 +32,29 @@ STEPS = 20  # of their sampler
 
 
 class Watch:
-    """Looks at a training now and then: its losses, its excess over the floor so far, samples of the moment.
+    """The floor of a training, and how far above it a network is.
+
+    Timesteps count as the recipe draws them, so that the floor is that of the training's own losses.
 
     Args:
         data: what is learnt.
-        trainer: of the training; what it has done so far is not looked at.
+        schedule: of the network.
+        recipe: of the training.
+
+    Attributes:
+        floor: the smallest possible mean loss on the training points.
+        error: the standard error of that number, for it is taken of some noised points.
     """
 
-    def __init__(self, data: Dataset, trainer: Trainer) -> None:
-        schedule = trainer.network.schedule
-        self.data, self.sampler = data, dpm_solver(schedule, STEPS)
-        self.noised = noise(data.train, schedule, draws=DRAWS)
-        self.best = answers(BestDenoiser(data.train, schedule), self.noised)
-        self.floor, _ = mean_and_error(squared(self.best, self.noised.epsilon))
-        self.excess: dict[int, float] = {}
+    def __init__(self, data: Dataset, schedule: Schedule, recipe: Recipe) -> None:
+        self._noised = noise(data.train, schedule, draws=DRAWS)
+        self._best = answers(BestDenoiser(data.train, schedule), self._noised)
+        self._counts = schedule.timesteps * timestep_probabilities(schedule, recipe.timesteps)[self._noised.t]
+        self.floor, self.error = mean_and_error(squared(self._best, self._noised.epsilon) * self._counts)
 
-    def look(self, trainer: Trainer) -> bytes:
-        """A PNG picture of how the training stands."""
-        self.excess[trainer.epoch] = float(squared(answers(trainer.averaged, self.noised), self.best).mean())
-        samples = sample(trainer.averaged, SHOWN, sampler=self.sampler, workers=1)
-        restore = self.data.units.restore
-        return png(
-            figures.training_view(
-                trainer.losses, self.floor, self.excess, restore(samples), restore(self.data.held_out[:5000])
-            )
-        )
+    def excess(self, network: DiffusionGenerator) -> float:
+        """How far above the floor the mean loss of the network is."""
+        return float((squared(answers(network, self._noised), self._best) * self._counts).mean())
 
 
 class LiveTraining(widgets.VBox):  # type: ignore[misc]
@@ -75,6 +73,7 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
         self._job, self._data, self._every = job_of(network, data, recipe), data, every
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._excess: dict[int, float] = {}
         self.start_button = widgets.Button(description="Start", button_style="primary", icon="play")
         self.stop_button = widgets.Button(description="Stop", disabled=True, icon="stop")
         self.status, self.picture = widgets.HTML("Not started."), widgets.HTML()
@@ -115,8 +114,8 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
     def _train(self) -> None:
         self.status.value = "Working out the floor …"
         with alone_at([self._job.folder]):
-            trainer = self._job.open()
-            watch, seen = Watch(self._data, trainer), 0.0
+            trainer, seen = self._job.open(), 0.0
+            watch = Watch(self._data, trainer.network.schedule, self._job.recipe)
             with closing(self._job.carry_on()) as epochs:  # so that it saves its state before somebody else may train
                 for trainer in epochs:
                     if self._stopping.is_set():
@@ -127,13 +126,15 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
         self._show(watch, trainer)
 
     def _show(self, watch: Watch, trainer: Trainer) -> None:
-        with torch.inference_mode():
-            picture = watch.look(trainer)
-        epochs = self._job.recipe.epochs
-        done = "done" if trainer.epoch == epochs else "stopped" if self._stopping.is_set() else "training"
-        excess = watch.excess[trainer.epoch]
-        self.status.value = (
-            f"{done}: epoch {trainer.epoch} of {epochs}, loss {trainer.losses[-1]:.3f}, floor {watch.floor:.3f}, "
-            f"excess {excess:.4f}"
+        epoch, epochs, restore = trainer.epoch, self._job.recipe.epochs, self._data.units.restore
+        self._excess[epoch] = watch.excess(trainer.averaged)
+        samples = sample(trainer.averaged, SHOWN, sampler=dpm_solver(trainer.network.schedule, STEPS), workers=1)
+        drawn = figures.training_view(
+            trainer.losses, watch.floor, self._excess, restore(samples), restore(self._data.held_out[:5000])
         )
-        self.picture.value = html_image(picture, f"Loss, excess and samples after {trainer.epoch} epochs")
+        done = "done" if epoch == epochs else "stopped" if self._stopping.is_set() else "training"
+        self.status.value = (
+            f"{done}: epoch {epoch} of {epochs}, loss {trainer.losses[-1]:.3f}, floor {watch.floor:.3f}, "
+            f"excess {self._excess[epoch]:.4f}"
+        )
+        self.picture.value = html_image(png(drawn), f"Loss, excess and samples after {epoch} epochs")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,6 @@ from lab_utils.losses import mean_loss
 from lab_utils.optimal import BestDenoiser
 from lab_utils.runs import fit, job_of
 from lab_utils.training import Trainer
-
-PNG = b"\x89PNG"
 
 
 @pytest.fixture(autouse=True)
@@ -131,16 +130,25 @@ def test_it_waits_for_whoever_trains_the_same(capsys):
     assert training.status.value.startswith("done")
 
 
-def test_the_floor_and_the_excess_are_those_of_the_loss():
+@pytest.mark.parametrize("timesteps", ["uniform", "detail"])
+def test_the_floor_is_that_of_what_the_training_draws(timesteps):
+    """The mean of the losses that a trainer with the best denoiser's answers would have."""
+    recipe = replace(RECIPE, timesteps=timesteps)
+    trainer = Trainer(network(), DATA.train, recipe)
+    best = BestDenoiser(DATA.train, trainer.network.schedule)
+    trainer.network.predict = best.epsilon
+    losses = torch.tensor([float(trainer._loss(torch.arange(100))) for _ in range(400)], dtype=torch.float64)
+    watch = Watch(DATA, trainer.network.schedule, recipe)
+    assert abs(float(losses.mean()) - watch.floor) < 4 * (float(losses.std()) / 20 + watch.error)
+    assert watch.excess(best) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_excess_is_loss_minus_floor():
     trainer = Trainer(network(), DATA.train, RECIPE)
     next(iter(trainer))
-    watch = Watch(DATA, trainer)
-    best = BestDenoiser(DATA.train, trainer.network.schedule)
-    floor, _ = mean_loss(best, DATA.train, draws=live.DRAWS)
+    watch = Watch(DATA, trainer.network.schedule, RECIPE)
     loss, error = mean_loss(trainer.averaged, DATA.train, draws=live.DRAWS)
-    assert watch.look(trainer).startswith(PNG)
-    assert watch.floor == pytest.approx(floor, rel=1e-6)
-    assert watch.excess[1] == pytest.approx(loss - floor, abs=4 * error)
+    assert watch.excess(trainer.averaged) == pytest.approx(loss - watch.floor, abs=4 * error)
 
 
 def test_nothing_of_it_stays_when_all_is_done():

@@ -146,9 +146,10 @@ def walks(
     scatter(axes, behind, 1.0, PALE, 1)
     x, y = np.asarray(starts).T
     axes.scatter(x, y, s=14, facecolors="none", edgecolors=GREY, linewidths=0.7, zorder=2)
-    for (name, walk), color, dashes in zip(walks.items(), (BLUE, ORANGE, GREEN), ("-", "--", "-."), strict=False):
+    looks = (BLUE, "-", 4.0, 0.35), (ORANGE, "--", 2.0, 1), (GREEN, "-", 0.9, 1)  # the last two are seen on the first
+    for (name, walk), (color, dashes, width, alpha) in zip(walks.items(), looks, strict=False):
         x, y = np.asarray(walk).T
-        axes.plot(x, y, color=color, linestyle=dashes, linewidth=1.3, label=name, zorder=3)
+        axes.plot(x, y, color=color, linestyle=dashes, linewidth=width, alpha=alpha, label=name, zorder=3)
         axes.plot(x[-1:], y[-1:], color=color, marker="*", markersize=13, markeredgecolor="white", zorder=4)
     axes.plot(*np.asarray(next(iter(walks.values())))[0], color="black", marker="o", markersize=7, zorder=4)
     axes.set(xlabel=labels[0], ylabel=labels[1])

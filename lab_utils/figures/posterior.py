@@ -33,7 +33,7 @@ def _chart(axes: Axes, known: Knowledge, points: ArrayLike, extent: Extent, labe
     chances = np.asarray(known.chances)
     likely = chances > 1e-4 * chances.max()
     scatter(axes, points, 1.0, PALE, 1)
-    size = 4 + 60 * chances[likely] / chances.max()
+    size = 3 + 22 * chances[likely] / chances.max()
     x, y = np.asarray(points)[likely].T
     axes.scatter(x, y, s=size, color=BLUE, alpha=0.35, linewidths=0, zorder=2)
     marks: dict[str, Any] = {"linestyle": "none", "zorder": 3}
@@ -65,7 +65,7 @@ def posterior(
     curve.axvline(known.t, color=ORANGE, linewidth=1.4)
     curve.set(xlabel="timestep t", ylabel="smallest possible loss", ylim=(0, 1.02))
     _chart(chart, known, points, extent, labels)
-    chart.legend(loc="lower left")
+    figure.legend(*chart.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -76,11 +76,11 @@ def posteriors(
     """Where a point may come from that was noised to each of several t. Arguments as for `posterior`."""
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     rows = -(-len(stages) // 2)
-    figure, all_axes = canvas(rows, 2, rows * (0.7 + WIDTH / 2 * shape), sharex=True, sharey=True)
+    figure, all_axes = canvas(rows, 2, 0.4 + rows * (0.5 + WIDTH / 2 * shape), sharex=True, sharey=True)
     for axes, known in zip(all_axes, stages, strict=False):
         _chart(axes, known, points, extent, labels)
         axes.label_outer()
     for axes in all_axes[len(stages) :]:
         axes.set_visible(False)
-    all_axes[0].legend(loc="lower left")
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
