@@ -205,17 +205,17 @@ def test_notebook_6_draws_points_and_learns_them(lab):
     run_below(lab, "source = chosen_source()")
     said = "".join(str(output.get("text", "")) for output in lab.outputs())
     assert "20000 points from your drawing" in said
-    start = page.get_by_role("button", name="Start")
+    start = page.locator("button[title=Start]")
     lab.show(start)
     start.click()
     page.wait_for_selector("text=/(training|done): epoch \\d+ of 250, loss/", timeout=60_000)
     live = pictures(lab, "Loss, excess and samples")
     changed_by(lab, live, lambda: None, seconds=60)
-    page.get_by_role("button", name="Stop").click()
+    page.locator("button[title=Stop]").click()
     page.wait_for_selector("text=/stopped: epoch \\d+ of 250/", timeout=30_000)
     lab.show(live)
     lab.shot("stopped")
-    assert page.get_by_role("button", name="Go on").is_enabled()
+    assert page.locator("button.widget-button", has_text="Go on").is_enabled()
     lab.check()
 
 
