@@ -15,6 +15,7 @@ import contextlib
 import copy
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,7 @@ from lab_utils.files import DATA_VARIABLE, PROJECT, FolderError, write_whole, wr
 from lab_utils.pages import PRINT, WIDGET, Run, facts, write_pages
 
 OWN = "06"  # the notebook about points of one's own
+ADDRESS = re.compile(r"(?<=object) at 0x[0-9a-f]+(?=>)")  # of a widget, in its plain text
 MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
 
 
@@ -119,8 +121,8 @@ def run_notebook(path: Path, timeout: int, threads: int, label: str = "") -> Run
 def canonical(notebook: NotebookNode) -> str:
     """The text of an executed notebook as the lab stores it: the same outputs give the same bytes, everywhere.
 
-    Away go execution times, versions, widget state (its ids are random) and all of stderr (progress bars, and
-    warnings with paths). A widget's plain text stays, which is what nbval compares.
+    Away go execution times, versions, widget state (its ids are random), addresses in memory and all of stderr
+    (progress bars, and warnings with paths). A widget's plain text stays, which is what nbval compares.
     """
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
@@ -134,7 +136,10 @@ def canonical(notebook: NotebookNode) -> str:
         cell.execution_count = next(counts)
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.outputs:
-            output.get("data", {}).pop(WIDGET, None)
+            data = output.get("data", {})
+            data.pop(WIDGET, None)
+            if "text/plain" in data:
+                data["text/plain"] = ADDRESS.sub("", data["text/plain"])
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
     return str(nbformat.writes(notebook)).rstrip("\n") + "\n"

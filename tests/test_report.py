@@ -24,6 +24,7 @@ NOISY = """import sys, ipywidgets
 from tqdm import tqdm
 from tqdm.auto import tqdm as auto
 display(ipywidgets.IntSlider())
+display(object())
 for _ in tqdm(range(3)): pass
 for _ in auto(range(3)): pass
 print("a warning with a path", file=sys.stderr)
@@ -224,6 +225,7 @@ def test_save_writes_canonical_notebooks(folder, capsys):
     assert b'"name": "stderr"' not in first
     assert b"widget-view" not in first
     assert b"IntSlider(value=0)" in first
+    assert b"<object>" in first
     assert first.endswith(b"}\n")
 
 

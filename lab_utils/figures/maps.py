@@ -153,7 +153,7 @@ def walks(
         axes.plot(x[-1:], y[-1:], color=color, marker="*", markersize=13, markeredgecolor="white", zorder=4)
     axes.plot(*np.asarray(next(iter(walks.values())))[0], color="black", marker="o", markersize=7, zorder=4)
     axes.set(xlabel=labels[0], ylabel=labels[1])
-    axes.set_title("from noise (black dot) to data (stars)")
+    axes.set_title("from noise (black dot) to data (stars)", y=1.01)
     fix(axes, extent)
     axes.legend(loc="lower left")
     return figure

@@ -41,7 +41,8 @@ def _chart(axes: Axes, known: Knowledge, points: ArrayLike, extent: Extent, labe
     axes.plot(*np.asarray(known.guess), color=ORANGE, marker="D", markersize=7, label="the best guess", **marks)
     ring: dict[str, Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2}
     axes.plot(*np.asarray(known.origin), color=GREEN, label="the truth", **ring, **marks)
-    axes.set(title=f"t = {known.t}", xlabel=labels[0], ylabel=labels[1])
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.set_title(f"t = {known.t}", y=1.02)
     fix(axes, extent)
 
 
@@ -61,11 +62,13 @@ def posterior(
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     figure, (curve, chart) = canvas(1, 2, 0.7 + 0.66 * WIDTH * shape, width_ratios=(1, 2))
     figure.set_dpi(EXPLORER_DPI)
+    figure.set_layout_engine(None)  # to work the margins out takes as long as to draw
+    figure.subplots_adjust(left=0.08, right=0.99, top=0.9, bottom=0.3, wspace=0.28)
     curve.plot(centres(floor), np.asarray(floor), color=GREY)
     curve.axvline(known.t, color=ORANGE, linewidth=1.4)
     curve.set(xlabel="timestep t", ylabel="smallest possible loss", ylim=(0, 1.02))
     _chart(chart, known, points, extent, labels)
-    figure.legend(*chart.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*chart.get_legend_handles_labels(), loc="lower center", ncols=3)
     return figure
 
 

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 from lab_utils.figures.style import (
@@ -66,7 +67,7 @@ def schedule_card(schedule: Schedule, stages: Mapping[str, ArrayLike], extent: E
     """
     figure = Figure(figsize=(WIDTH, 5.0), dpi=EXPLORER_DPI)
     FigureCanvasAgg(figure)
-    # with margins of its own: to find them takes longer than to draw
+    # margins, places of titles and plain numbers of its own: to work them out takes matplotlib longer than to draw
     grid = figure.add_gridspec(2, 1, height_ratios=(3, 2), left=0.09, right=0.99, top=0.94, bottom=0.02, hspace=0.45)
     above, below = grid[0].subgridspec(1, 2, wspace=0.25), grid[1].subgridspec(1, len(stages), wspace=0.06)
     left, right = figure.add_subplot(above[0]), figure.add_subplot(above[1])
@@ -76,17 +77,18 @@ def schedule_card(schedule: Schedule, stages: Mapping[str, ArrayLike], extent: E
     right.plot(steps, schedule.snr.numpy(), **line_of(schedule.name))
     right.axhline(1, color=GREY, linewidth=1, linestyle=":")
     right.set(xlabel="noising steps done", ylabel="SNR", yscale="log", ylim=(1e-9, 1e6))
-    right.set_title("above the dotted line: more data than noise")
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+    right.set_title("above the dotted line: more data than noise", y=1.02)
     found = schedule.doctor()
     wasted = found.passes[0.01]
     if wasted is not None:
         for axes in (left, right):
             axes.axvspan(wasted, schedule.timesteps, color=PALE, alpha=0.45, linewidth=0)
-        left.set_title(f"shaded: {found.wasted:.1%} of the steps have ᾱ < 0.01")
+        left.set_title(f"shaded: {found.wasted:.1%} of the steps have ᾱ < 0.01", y=1.02)
     for number, (title, points) in enumerate(stages.items()):
         axes = figure.add_subplot(below[number])
         scatter(axes, points, 1.0, line_of(schedule.name)["color"])
-        axes.set_title(title, fontsize=9)
-        axes.tick_params(length=0, labelleft=False, labelbottom=False)
+        axes.set_title(title, fontsize=9, y=1.02)
+        axes.set(xticks=[], yticks=[])
         fix(axes, extent)
     return figure
