@@ -38,7 +38,7 @@ def run_to_the_end(training):
 
 
 def test_what_was_watched_is_what_fit_finds(whole):
-    training = LiveTraining(network(), DATA, RECIPE, every=0)
+    training = LiveTraining(network(), DATA, RECIPE, every=5)
     run_to_the_end(training)
     started = torch.get_rng_state()
     run = fit(network(), DATA, RECIPE, progress=False)
@@ -63,7 +63,7 @@ def test_the_picture_changes_while_it_trains():
 
 def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(whole, monkeypatch):
     monkeypatch.setattr(jobs, "SAVE_EVERY", 1000)  # so that only the stop itself can have saved the state
-    training = LiveTraining(network(), DATA, RECIPE, every=0)
+    training = LiveTraining(network(), DATA, RECIPE, every=5)
     training.picture.observe(lambda _: training.stop(), "value")  # as soon as there is something to see
     training.start()
     training.wait(60)
@@ -77,7 +77,7 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(whole, monkeypatch)
 
 
 def test_fit_goes_on_with_what_was_stopped(whole):
-    training = LiveTraining(network(), DATA, RECIPE, every=0)
+    training = LiveTraining(network(), DATA, RECIPE, every=5)
     training.picture.observe(lambda _: training.stop(), "value")
     training.start()
     training.wait(60)
@@ -93,7 +93,7 @@ def test_what_is_done_already_is_shown_at_once(monkeypatch):
 
 
 def test_the_buttons_are_those_of_the_moment():
-    training = LiveTraining(network(), DATA, RECIPE, every=0)
+    training = LiveTraining(network(), DATA, RECIPE, every=5)
     assert (training.start_button.disabled, training.stop_button.disabled) == (False, True)
     during = []
     training.picture.observe(
@@ -153,7 +153,7 @@ def test_the_excess_is_loss_minus_floor():
 
 def test_nothing_of_it_stays_when_all_is_done():
     before = threading.active_count()
-    training = LiveTraining(network(), DATA, RECIPE, every=0)
+    training = LiveTraining(network(), DATA, RECIPE, every=5)
     run_to_the_end(training)
     deadline = time.monotonic() + 10
     while threading.active_count() > before and time.monotonic() < deadline:

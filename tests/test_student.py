@@ -203,7 +203,7 @@ def test_each_task_has_its_text_its_hint_its_cell_and_its_check(number):
     assert [getattr(checks, name) for name in asked] == list(TASKS[number]), "in this order"
     for count, (place, name) in enumerate(zip(places, asked, strict=True), 1):
         text, answer = cells[place - 2], cells[place - 1]
-        assert text.source.startswith(f"#### Your turn {int(number)}.{count}: ")
+        assert text.source.startswith(f"### Your turn {int(number)}.{count}: ")
         assert "<details><summary>A hint</summary>" in text.source
         assert answer.source.startswith(f"def {name}(")
         assert answer.metadata.nbgrader.solution
