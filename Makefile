@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: report test lab study bench clean
+.PHONY: report test lab student study bench clean
 
-report: $(VENV)/.lab     # run every notebook for real and write report/index.html
-	$(BIN)/python -m lab_utils.report $(ARGS)
+report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: about your own points; PDF=1: printed, too
+	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(if $(PDF),--pdf) $(ARGS)
 
 test: $(VENV)/.test      # style, types, unit tests, and every notebook as a regression test
 	$(BIN)/ruff check .
@@ -17,6 +17,9 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
+
+student: $(VENV)/.lab    # write student/ and student.zip: the notebooks without their solutions, to hand out
+	$(BIN)/python -m lab_utils.student $(ARGS)
 
 study: $(VENV)/.lab      # train, sample and measure what data/study.csv and data/samplers.csv lack (hours, if all of it)
 	$(BIN)/python -m lab_utils.study $(ARGS)

@@ -27,4 +27,5 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
         collector.skip_compare += ("stderr",)
         # nbval compares no picture, but an animation's player is HTML with the pictures inside, and named by them.
         collector.sanitize_patterns[r"data:image/png;base64,[\w+/=\\\s]+"] = "PICTURE"
+        collector.sanitize_patterns[r"(?<=object) at 0x[0-9a-f]+(?=>)"] = ""  # a widget's plain text
         collector.sanitize_patterns[r"(anim\w*?)[0-9a-f]{16}\b"] = r"\1"

@@ -6,6 +6,8 @@ import hashlib
 import os
 import platform
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from filelock import FileLock
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
+DATA_VARIABLE = "DDPM_LAB_DATA"  # of the environment: the file that the report is to be about
 
 
 def cache_folder() -> Path:
@@ -40,6 +43,42 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+class FolderError(ValueError):
+    """A folder is not what it was taken for, so it is left alone; the message says what could be done instead."""
+
+
+@contextmanager
+def write_whole_folder(path: Path, marker: str) -> Iterator[Path]:
+    """Give an empty folder beside `path`, which takes the place of the one at `path` when the block ends well.
+
+    When the block raises, the new folder goes away and the old one stays. A folder that was written here has in it an
+    empty file with the name `marker`; only such a one is replaced.
+
+    Raises:
+        FolderError: `path` is a file, or a folder with something in it and without `marker`.
+    """
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():  # a crash between the two renames below
+        old.rename(path)
+    if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
+        raise FolderError(f"{path} was not made by this command, so it is left alone; name a new or an empty folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield new
+        (new / marker).touch()
+        new.chmod(0o755)  # a temporary folder is its owner's alone; this one is for others to read
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def lock(path: str | Path, timeout: float = -1) -> FileLock:

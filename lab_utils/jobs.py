@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -71,15 +71,22 @@ class Job:
                 raise ValueError(f"{state} cannot be read ({error}); delete {self.folder} to train again") from error
         return trainer
 
-    def carry_on(self) -> Iterator[float]:
-        """Train what is left, and save what each epoch owes; give its loss."""
+    def carry_on(self) -> Generator[Trainer]:
+        """Train what is left, and save what each epoch owes; give the trainer after each.
+
+        Whoever stops asking loses nothing: the state of the last epoch is saved then.
+        """
         trainer = self.open()
         if not trainer.epoch:
             with write_whole(self.folder / "config.json") as part:
                 part.write_text(json.dumps(self.config, indent=2), encoding="utf-8")
-        for loss in trainer:
+        for _ in trainer:
             self._save(trainer)
-            yield loss
+            try:
+                yield trainer
+            except GeneratorExit:
+                self._save_state(trainer)
+                raise
 
     def _save(self, trainer: Trainer) -> None:
         """Save the averaged weights if this epoch is a checkpoint, and now and then the state to go on from."""
@@ -90,8 +97,11 @@ class Job:
             with write_whole(weights(self.folder, epoch)) as part:
                 save_file(trainer.averaged.state_dict(), part, about)
         if epoch % SAVE_EVERY == 0 or epoch == self.recipe.epochs:
-            with write_whole(self.folder / "state.pt") as part:
-                torch.save(trainer.state_dict(), part)
+            self._save_state(trainer)
+
+    def _save_state(self, trainer: Trainer) -> None:
+        with write_whole(self.folder / "state.pt") as part:
+            torch.save(trainer.state_dict(), part)
 
 
 def finish(jobs: Mapping[str, Job], *, progress: bool = True) -> dict[str, list[float]]:
@@ -117,8 +127,8 @@ def finish(jobs: Mapping[str, Job], *, progress: bool = True) -> dict[str, list[
 
 def _here(jobs: Mapping[str, Job]) -> Iterator[Told]:
     for name, job in jobs.items():
-        for loss in job.carry_on():
-            yield name, loss
+        for trainer in job.carry_on():
+            yield name, trainer.losses[-1]
 
 
 # --- several: each in a process of its own, which tells its losses through a queue and looks at a flag after each epoch
@@ -143,8 +153,8 @@ def _leave_with_parent() -> None:
 
 
 def _carry_on(name: str, job: Job) -> None:
-    for loss in job.carry_on():
-        _told.put((name, loss))
+    for trainer in job.carry_on():
+        _told.put((name, trainer.losses[-1]))
         if _stop.is_set():
             return
 

@@ -107,6 +107,13 @@ class GaussianMixture:
         """
         return torch.cat([torch.logsumexp(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)])
 
+    def posterior(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
+        """How likely each component is to have given each point (Bayes' rule): (n, K) float64, each row adds up to 1.
+
+        Arguments and errors as for `log_prob`.
+        """
+        return torch.cat([torch.softmax(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)])
+
     def score(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
         """The gradient of the log density at `x`: (n, 2) float64. Arguments and errors as for `log_prob`."""
         return torch.cat([self._score(*block) for block in self._blocks(x, blur)])

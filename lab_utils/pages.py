@@ -34,6 +34,7 @@ from lab_utils.display import METADATA_KEY
 from lab_utils.files import PROJECT, processor
 
 FIGURES = 12  # as many as the original report has
+PRINT = "print.html"  # all pages in one
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -97,7 +98,7 @@ def formula(tex: str, display: str = "inline") -> str:
 
 
 class _Renderer(IPythonRenderer):
-    """nbconvert's Markdown, with formulas as MathML and links from notebook to notebook that stay in the report."""
+    """nbconvert's Markdown, with formulas as MathML and links between notebooks and texts that stay in the report."""
 
     def inline_math(self, body: str) -> str:
         return formula(body)
@@ -113,7 +114,7 @@ class _Renderer(IPythonRenderer):
         return str(super()._html_embed_images(html)) if "<img" in html else html
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        return str(super().link(text, re.sub(r"^([\w.-]+)\.ipynb(?=#|$)", r"\1.html", url), title))
+        return str(super().link(text, re.sub(r"^([\w.-]+)\.(ipynb|md)(?=#|$)", r"\1.html", url), title))
 
 
 def markdown(text: str, cell: NotebookNode | None = None, folder: Path | None = None) -> Markup:
@@ -143,7 +144,8 @@ def _environment() -> jinja2.Environment:
     highlight = Highlight2HTML(pygments_lexer="ipython3")
     pages.filters |= {
         "markdown": markdown, "inline": _inline, "without_bars": _without_bars,
-        "ansi": lambda text: Markup(ansi2html(text)), "highlight": lambda code: Markup(highlight(code)),
+        "ansi": lambda text: Markup(ansi2html(text)),
+        "highlight": lambda code: Markup(highlight(code).replace("<pre>", '<pre tabindex="0">')),
     }  # fmt: skip
     pages.globals |= {"KEY": METADATA_KEY, "WIDGET": WIDGET}
     return pages
@@ -190,26 +192,67 @@ def labelled(runs: Sequence[Run]) -> list[Labelled]:
     return found
 
 
+def _contents(html: str) -> list[tuple[str, Markup]]:
+    """The anchor and the text of each section's heading in a page."""
+    headings = re.findall(r'<h2 id="([^"]+)">(.*?)(?:<a class="anchor-link".*?</a>)?</h2>', html, re.DOTALL)
+    return [(anchor, Markup(text)) for anchor, text in headings]
+
+
+def _in_one(name: str, html: str, pages: Sequence[str]) -> Markup:
+    """A page's text for the page that holds them all: each name in it begins with the page's, and links follow."""
+    html = re.sub(r'(?<= )id="(?!_)([^"]*)"', rf'id="{name}--\1"', html)
+    html = re.sub(r'(?<= )href="#([^"]*)"', rf'href="#{name}--\1"', html)
+    for page in pages:
+        place = re.escape(page)
+        html = re.sub(rf'(?<= )href="{place}#([^"]*)"', rf'href="#{page}--\1"', html)
+        html = re.sub(rf'(?<= )href="{place}"', f'href="#{page}"', html)
+    return Markup(html)
+
+
+def _write_texts(folder: Path, runs: Sequence[Run], template: jinja2.Template) -> list[str]:
+    """Write a page for each text beside the notebooks, and give the pages' names."""
+    names = []
+    for path in sorted({path for run in runs for path in run.path.parent.glob("*.md")}):
+        text = path.read_text(encoding="utf-8")
+        heading = re.search(r"^# +(.+)$", text, re.MULTILINE)
+        names.append(f"{path.stem}.html")
+        page = template.render(title=heading[1] if heading else path.stem, text=markdown(text))
+        (folder / names[-1]).write_text(page, encoding="utf-8")
+    return names
+
+
 def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> None:
-    """Write the index, a page for each of `runs` and the figures' files into `folder`."""
+    """Write the index, a page for each of `runs`, all of them in one to print, and the figures' files into `folder`."""
     pages, items = _environment(), labelled(runs)
     figures = sorted((item for item in items if item.kind == "figure"), key=lambda item: item.number or sys.maxsize)
-    missing = [n for n in range(1, FIGURES + 1) if n not in {figure.number for figure in figures}]
+    numbers = {figure.number for figure in figures} - {0}
     (folder / "figures").mkdir()
     for figure in figures:
         (folder / "figures" / f"{figure.anchor}.png").write_bytes(base64.b64decode(figure.output.data["image/png"]))
-    index = pages.get_template("index.html.j2")
-    others = [item for item in items if item.kind == "animation"]
     tables = [item for item in items if item.kind == "table"]
     top = [item for item in tables if item.output.metadata[METADATA_KEY].get("place") == "top"]
-    tables = [item for item in tables if item not in top]
-    text = index.render(
-        runs=runs, figures=figures, missing=missing, animations=others, top=top, tables=tables, about=about
+    texts = _write_texts(folder, runs, pages.get_template("text.html.j2"))
+    overview = pages.get_template("overview.html.j2").render(
+        runs=runs,
+        figures=figures,
+        missing=[n for n in range(1, FIGURES + 1) if n not in numbers] if numbers else [],
+        animations=[item for item in items if item.kind == "animation"],
+        top=top,
+        tables=[item for item in tables if item not in top],
+        glossary="glossary.html" if "glossary.html" in texts else "",
+        about=about,
     )
-    (folder / "index.html").write_text(text, encoding="utf-8")
-    page = pages.get_template("notebook.html.j2")
+    index = pages.get_template("index.html.j2").render(overview=Markup(overview))
+    (folder / "index.html").write_text(index, encoding="utf-8")
+    parts = {"index.html": overview}
     for before, run, after in zip([None, *runs[:-1]], runs, [*runs[1:], None], strict=True):
-        (folder / run.page).write_text(page.render(run=run, before=before, after=after), encoding="utf-8")
+        cells = parts[run.page] = pages.get_template("cells.html.j2").render(run=run)
+        page = pages.get_template("notebook.html.j2").render(
+            run=run, before=before, after=after, cells=Markup(cells), contents=_contents(cells)
+        )
+        (folder / run.page).write_text(page, encoding="utf-8")
+    joined = [{"name": name, "html": _in_one(name, html, [*parts])} for name, html in parts.items()]
+    (folder / PRINT).write_text(pages.get_template("print.html.j2").render(parts=joined), encoding="utf-8")
 
 
 def facts(threads: int = THREADS) -> dict[str, str]:

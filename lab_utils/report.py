@@ -15,6 +15,7 @@ import contextlib
 import copy
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,9 +37,11 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from lab_utils import THREADS
-from lab_utils.files import PROJECT, write_whole
-from lab_utils.pages import WIDGET, Run, facts, write_pages
+from lab_utils.files import DATA_VARIABLE, PROJECT, FolderError, write_whole, write_whole_folder
+from lab_utils.pages import PRINT, WIDGET, Run, facts, write_pages
 
+OWN = "06"  # the notebook about points of one's own
+ADDRESS = re.compile(r"(?<=object) at 0x[0-9a-f]+(?=>)")  # of a widget, in its plain text
 MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
 
 
@@ -118,8 +121,8 @@ def run_notebook(path: Path, timeout: int, threads: int, label: str = "") -> Run
 def canonical(notebook: NotebookNode) -> str:
     """The text of an executed notebook as the lab stores it: the same outputs give the same bytes, everywhere.
 
-    Away go execution times, versions, widget state (its ids are random) and all of stderr (progress bars, and
-    warnings with paths). A widget's plain text stays, which is what nbval compares.
+    Away go execution times, versions, widget state (its ids are random), addresses in memory and all of stderr
+    (progress bars, and warnings with paths). A widget's plain text stays, which is what nbval compares.
     """
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
@@ -133,46 +136,16 @@ def canonical(notebook: NotebookNode) -> str:
         cell.execution_count = next(counts)
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.outputs:
-            output.get("data", {}).pop(WIDGET, None)
+            data = output.get("data", {})
+            data.pop(WIDGET, None)
+            if "text/plain" in data:
+                data["text/plain"] = ADDRESS.sub("", data["text/plain"])
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
     return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
 
 
 # --- The command -------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def whole_report(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path`, which takes the place of the report at `path` when the block ends well.
-
-    When the block raises, the folder goes away and the last report stays.
-
-    Raises:
-        ReportError: `path` is a file, or a folder with something in it that isn't a report.
-    """
-    old = path.with_name(f".{path.name}.old")
-    if old.exists() and not path.exists():  # a crash between the two renames below
-        old.rename(path)
-    if path.exists() and not (path / MARKER).exists() and (path.is_file() or any(path.iterdir())):
-        raise ReportError(f"{path} is not a report, so it is left alone; name a new or an empty folder with --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield new
-        (new / MARKER).touch()
-        new.chmod(0o755)  # a temporary folder is its owner's alone; a report is for others to read
-        for page in path.glob("bench.*"):  # of `make bench`: an hour's work, which isn't made anew here
-            shutil.copy2(page, new)
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        new.rename(path)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def choose(folder: Path, only: Sequence[str]) -> list[Path]:
@@ -203,11 +176,76 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--out", type=Path, default=out, metavar="FOLDER", help="where the report goes" + default)
     add("--only", nargs="+", default=[], metavar="NOTEBOOK", help="only these notebooks, by number or name")
+    add(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help=f"a report about these points (CSV, PNG or JPEG): runs {OWN}, unless --only",
+    )
     add("--timeout", type=int, default=1800, metavar="SECONDS", help="the most for one cell; 0: no limit" + default)
     add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
+    add("--pdf", action="store_true", help="also print the report, as report.pdf in it; needs Chromium or Chrome")
     add("--save", action="store_true", help="also write the outputs back into the notebooks, in canonical form")
     return parser
+
+
+def _data(path: Path | None) -> dict[str, str]:
+    """Let the notebooks find the points of the file at `path`, and say for the report what it is about.
+
+    Raises:
+        ReportError: no model can be trained on that.
+    """
+    if path is None:
+        return {}
+    from lab_utils.pictures import own_points  # here, for they are slow to import
+    from lab_utils.points import PointsError
+    from lab_utils.validation import validate
+
+    try:
+        card = validate(own_points(path))
+    except PointsError as error:
+        raise ReportError(str(error)) from error
+    os.environ[DATA_VARIABLE] = str(path.resolve())
+    return {"Data": f"{path.name}, {card.points} points"}
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+def browser() -> str:
+    """The program that prints pages: Chromium or one of its kin, or what $CHROMIUM names.
+
+    Raises:
+        ReportError: there is none.
+    """
+    for name in (os.environ.get("CHROMIUM", ""), *BROWSERS):
+        if name and (found := shutil.which(name)):
+            return found
+    raise ReportError(
+        "a PDF is printed by Chromium or Chrome, and none was found; install one, or let CHROMIUM name it"
+    )
+
+
+def print_pdf(page: Path, pdf: Path) -> None:
+    """Print the page as a PDF.
+
+    Raises:
+        ReportError: there is no browser, or it did not print.
+    """
+    with write_whole(pdf) as part, tempfile.TemporaryDirectory() as profile:
+        # no sandbox, for root has none (in a container, say); the page is our own, and fetches nothing
+        flags = ["--headless", "--disable-gpu", "--no-sandbox", "--no-first-run", "--disable-background-networking"]
+        flags += [
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+            "--no-pdf-header-footer",
+        ]
+        command = [browser(), *flags, f"--print-to-pdf={part}", page.resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode or not part.exists():
+            raise ReportError(f"{command[0]} did not print {page.name}: {done.stderr.strip()[-500:]}")
 
 
 def _save(run: Run, before: bytes) -> None:
@@ -224,11 +262,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the report; 0 when every notebook ran, 1 when one failed, 130 when interrupted."""
     command = parser()
     options = command.parse_args(arguments)
+    if options.save and options.data:
+        command.error("--save stores what the notebooks show of the lab's own data; leave out --data or --save")
     out, runs = options.out.resolve(), []
     try:
-        notebooks = choose(options.notebooks.resolve(), options.only)
-        about = facts(options.threads)  # before the notebooks run: saving them would change the commit
-        with whole_report(out) as folder:
+        if options.pdf:
+            browser()  # whoever has none should hear of it before the notebooks run
+        only = options.only or ([OWN] if options.data else [])
+        notebooks = choose(options.notebooks.resolve(), only)
+        about = _data(options.data) | facts(
+            options.threads
+        )  # before the notebooks run: saving them would change the commit
+        with write_whole_folder(out, MARKER) as folder:
             for number, path in enumerate(notebooks, 1):
                 before = path.read_bytes()
                 run = run_notebook(path, options.timeout, options.threads, f"[{number}/{len(notebooks)}] {path.stem}")
@@ -237,8 +282,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.save and not run.error:
                     _save(run, before)
             write_pages(folder, runs, about)
-    except ReportError as error:
-        command.error(str(error))
+            if options.pdf:
+                print_pdf(folder / PRINT, folder / "report.pdf")
+            for page in out.glob("bench.*"):  # of `make bench`: an hour's work, which isn't made anew here
+                shutil.copy2(page, folder)
+    except (ReportError, FolderError) as error:
+        command.error(f"{error}")
     except KeyboardInterrupt:
         print("\nInterrupted. " + (f"The last report is still in {options.out}." if out.exists() else "No report."))
         return 130

@@ -68,15 +68,22 @@ def _place(config: dict[str, Any]) -> Path:
     return cache_folder() / "runs" / f"{config['model']['schedule']['kind']}-{key}"
 
 
+def job_of(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None) -> Job:
+    """The training that `fit` would do or find, with the same arguments: in its folder, at the epoch where it is."""
+    recipe = recipe or Recipe()
+    config = run_config(network, data, recipe)
+    return Job(_place(config), config, data.train, recipe)
+
+
 @contextmanager
-def _alone_at(paths: Iterable[Path]) -> Iterator[None]:
-    """Wait until no other process trains any of these runs; until the block ends, nobody else does."""
+def alone_at(paths: Iterable[Path]) -> Iterator[None]:
+    """Wait until nobody else trains any of these runs; until the block ends, nobody else does."""
     with ExitStack() as stack:
         for path in sorted({*paths}):  # in this order everywhere, so that no two wait for each other
             try:
                 stack.enter_context(lock(path, timeout=0))
             except TimeoutError:
-                tqdm.write(f"Another process trains {path.name} already; waiting for it.", file=sys.stderr)
+                tqdm.write(f"{path.name} is being trained already; waiting for it.", file=sys.stderr)
                 stack.enter_context(lock(path))
         yield
 
@@ -112,10 +119,8 @@ def fit_all(
     finds it done. Arguments and errors as for `fit`; when one of them fails, or the whole is interrupted, all stop
     after their current epoch, and the next call goes on with them.
     """
-    recipe = recipe or Recipe()
-    configs = {name: run_config(network, data, recipe) for name, network in networks.items()}
-    jobs = {name: Job(_place(config), config, data.train, recipe) for name, config in configs.items()}
-    with _alone_at(job.folder for job in jobs.values()):
+    jobs = {name: job_of(network, data, recipe) for name, network in networks.items()}
+    with alone_at(job.folder for job in jobs.values()):
         losses = finish(jobs, progress=progress)
     return {
         name: Run(job.folder, job.config, torch.tensor(losses[name], dtype=torch.float64)) for name, job in jobs.items()

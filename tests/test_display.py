@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
-from matplotlib.animation import FuncAnimation
+from matplotlib.animation import FuncAnimation, writers
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 from lab_utils import display as module
-from lab_utils.display import show_animation, show_figure, show_table
+from lab_utils.display import quick_png, save_animation, show_animation, show_figure, show_table
 
 ALT = """A "curve" that's < 1 & falls <script>alert('x')</script>"""
 
@@ -99,7 +100,7 @@ def test_an_animation_is_a_labelled_player(outputs):
     assert data["text/plain"] == "Animation 1"
     assert caption_of(outputs) == "**Animation 1.** Points fly."
     tags = Tags(data["text/html"]).tags
-    assert tags[0] == ("div", {"role": "group", "aria-label": ALT})  # parsed back, it is what was given
+    assert tags[0] == ("div", {"role": "group", "aria-label": "Animation 1"})  # parsed back, it is what was given
     assert ALT not in data["text/html"]
     assert "alert(" not in data["text/html"].replace("alert(&#x27;x&#x27;)", "")
 
@@ -136,7 +137,7 @@ def test_a_player_that_matplotlib_makes_another_way_is_noticed():
             return "<p>no picture</p>"
 
     with pytest.raises(AssertionError, match="no picture"):
-        module._player(Strange())
+        module._player(Strange(), ALT)
 
 
 def test_a_table_is_html_and_text_with_its_number(outputs):
@@ -164,3 +165,42 @@ def test_ipython_publishes_it_as_it_is(monkeypatch):
     assert set(picture["data"]) == {"image/png", "text/plain"}
     assert picture["metadata"]["lab"]["name"] == "Figure 4"
     assert caption["data"]["text/markdown"] == "**Figure 4.** Four."
+
+
+def test_a_gif_has_all_frames_and_goes_on_for_ever(tmp_path):
+    path = save_animation(animation(frames=4), tmp_path / "way.GIF")
+    assert [file.name for file in tmp_path.iterdir()] == ["way.GIF"]
+    with Image.open(path) as gif:
+        assert (gif.format, gif.n_frames, gif.info["loop"]) == ("GIF", 4, 0)
+
+
+def test_an_mp4_is_written_where_ffmpeg_is(tmp_path):
+    if not writers.is_available("ffmpeg"):
+        pytest.skip("no ffmpeg on this machine")
+    assert b"ftyp" in save_animation(animation(), tmp_path / "way.mp4").read_bytes()[:16]
+
+
+def test_an_mp4_without_ffmpeg_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "is_available", lambda name: False)
+    with pytest.raises(ValueError, match=r"needs the program ffmpeg.*install it, or save as \.gif"):
+        save_animation(animation(), tmp_path / "way.mp4")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_another_ending_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"saved as \.gif or \.mp4; got 'way\.avi'"):
+        save_animation(animation(), "way.avi")
+
+
+def test_an_animation_that_breaks_leaves_what_was_there(tmp_path):
+    path = save_animation(animation(), tmp_path / "way.gif")
+    before = path.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        save_animation(FuncAnimation(figure(), lambda i: 1 / (1 - i), frames=3), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["way.gif"]
+
+
+def test_a_quick_picture_is_the_figure():
+    drawn = Image.open(io.BytesIO(quick_png(figure())))
+    assert (drawn.format, drawn.size) == ("PNG", (100, 50))

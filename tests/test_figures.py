@@ -8,6 +8,8 @@ import torch
 from matplotlib.colors import to_hex
 
 from lab_utils import figures
+from lab_utils.figures.quality import SAMPLERS
+from lab_utils.knowledge import Knowledge
 from lab_utils.metrics import Measure
 from lab_utils.schedules import cosine, linear, sigmoid
 
@@ -43,10 +45,62 @@ def test_several_curves_have_a_legend_and_different_looks():
     assert len({line.get_linestyle() for line in axes.lines}) == 4  # told apart without colours, too
 
 
-def test_a_schedule_card_shows_alpha_bar_and_snr():
-    left, right = figures.schedule_card(sigmoid()).axes
+def test_a_schedule_card_shows_alpha_bar_snr_the_wasted_steps_and_the_points(points):
+    left, right, *charts = figures.schedule_card(sigmoid(), {"early": points, "late": 2 * points}, EXTENT).axes
     assert np.array_equal(left.lines[0].get_ydata(), sigmoid().alphas_cumprod.numpy())
     assert np.array_equal(right.lines[0].get_ydata(), sigmoid().snr.numpy())
+    assert left.get_title() == "shaded: 9.2% of the steps have ᾱ < 0.01"
+    assert [chart.get_title() for chart in charts] == ["early", "late"]
+    assert np.allclose(charts[1].collections[0].get_offsets(), 2 * points)
+    nothing_wasted = figures.schedule_card(sigmoid(reading="raw"), {"early": points}, EXTENT)
+    assert nothing_wasted.axes[0].get_title().startswith("shaded") == (sigmoid(reading="raw").doctor().wasted > 0)
+
+
+def test_around_holds_all_points_and_a_margin():
+    assert figures.around([[0, 0], [10, 4]], margin=0.1) == (-1, 11, -1, 5)
+
+
+def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
+    ways = {"DDPM": points[:5], "DDIM": np.concatenate([points[:1], -points[1:5]])}
+    (axes,) = figures.walks(ways, points, points, EXTENT).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["DDPM", "DDIM"]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert np.allclose(lines["DDIM"].get_xydata(), ways["DDIM"])
+    stars = [line for line in axes.lines if line.get_marker() == "*"]
+    assert np.allclose([star.get_xydata()[0] for star in stars], [way[-1] for way in ways.values()])
+
+
+def known(n):
+    """What is known of a point that may come from the first two of `n` places."""
+    places = (torch.tensor(place) for place in ((1.0, 2.0), (1.5, 2.5), (1.2, 2.2)))
+    return Knowledge(300, 9.0, *places, torch.tensor([0.75, 0.25] + [0.0] * (n - 2)))
+
+
+def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(points):
+    curve, chart = figures.posterior(known(len(points)), points, np.linspace(1, 0, 10), EXTENT).axes
+    assert curve.lines[1].get_xdata()[0] == 300
+    likely = chart.collections[1]
+    assert np.allclose(likely.get_offsets(), points[:2])
+    assert likely.get_sizes()[0] > likely.get_sizes()[1]
+    marked = {line.get_label(): line.get_xydata()[0].round(6).tolist() for line in chart.lines}
+    assert marked == {"what is seen": [1.5, 2.5], "the best guess": [1.2, 2.2], "the truth": [1.0, 2.0]}
+
+
+def test_several_posteriors_share_their_axes(points):
+    figure = figures.posteriors([known(len(points))] * 3, points, EXTENT)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["t = 300"] * 3
+    assert {(*axes.get_xlim(), *axes.get_ylim()) for axes in shown} == {EXTENT}
+
+
+def test_the_view_of_a_training_shows_its_floor_its_excess_and_its_samples(points):
+    left, middle, right = figures.training_view([0.5, 0.4, 0.3], 0.2, {1: 0.1, 3: 0.05}, points, 2 * points).axes
+    assert left.lines[0].get_ydata().tolist() == [0.5, 0.4, 0.3]
+    assert left.lines[1].get_ydata()[0] == 0.2
+    assert middle.lines[0].get_xydata().tolist() == [[1, 0.1], [3, 0.05]]
+    assert middle.get_yscale() == "log"
+    assert np.allclose(right.collections[1].get_offsets(), points)
+    assert (*right.get_xlim(), *right.get_ylim()) == figures.around(2 * points)
 
 
 def test_maps_share_their_axes_and_hold_all_points(points):
@@ -169,7 +223,7 @@ def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the
     assert list(many[0].get_ydata()) == [2]
     for panel, (low, high) in zip(axes, [(0.5, 2.0)] * 2 + [(0.9, 1.1)] * 2, strict=True):
         assert (panel.patches[0].get_y(), panel.patches[0].get_y() + panel.patches[0].get_height()) == (low, high)
-    assert len({line["marker"] for line in figures._SAMPLERS.values()}) == len(figures._SAMPLERS)
+    assert len({line["marker"] for line in SAMPLERS.values()}) == len(SAMPLERS)
 
 
 def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():
@@ -218,5 +272,5 @@ def test_every_frame_of_the_animation_moves_every_schedule(points):
 def test_no_figure_stays_behind_in_pyplot():
     from matplotlib import pyplot as plt
 
-    figures.schedule_card(linear())
+    figures.alphas_cumprod({"linear": linear()})
     assert not plt.get_fignums()

@@ -8,7 +8,18 @@ from types import ModuleType
 
 import pytest
 
-from lab_utils.files import DATA, PROJECT, cache_folder, code_checksum, lock, processor, sha256, write_whole
+from lab_utils.files import (
+    DATA,
+    PROJECT,
+    FolderError,
+    cache_folder,
+    code_checksum,
+    lock,
+    processor,
+    sha256,
+    write_whole,
+    write_whole_folder,
+)
 
 
 def everything(folder):
@@ -147,3 +158,52 @@ def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path):
     assert before == sha256(b"name = 'a'\nname = 'b'\n")
     (tmp_path / "b.py").write_text("name = 'c'\n")
     assert code_checksum(*modules) != before
+
+
+# --- whole folders
+
+
+def test_a_crash_between_the_renames_of_a_folder_loses_nothing(tmp_path, monkeypatch):
+    out, old = tmp_path / "report", tmp_path / ".report.old"
+    with write_whole_folder(out, ".mine") as new:
+        (new / "index.html").write_text("first")
+    out.rename(old)  # as if the power had failed there
+    with pytest.raises(RuntimeError), write_whole_folder(out, ".mine"):
+        raise RuntimeError
+    assert (out / "index.html").read_text() == "first"
+
+    rename = Path.rename
+
+    def failing(path, target):
+        if path.name.startswith(".report.") and path != old:
+            raise OSError("disk on fire")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk on fire"), write_whole_folder(out, ".mine"):
+        pass
+    assert (out / "index.html").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path, kind):
+    path = tmp_path / "thesis"
+    if kind == "file":
+        path.write_text("years of work")
+    else:
+        path.mkdir()
+        (path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FolderError, match="thesis was not made by this command"), write_whole_folder(path, ".mine"):
+        pytest.fail("not even begun")
+    assert everything(tmp_path) == (["thesis"] if kind == "file" else ["thesis", "thesis/thesis.txt"])
+
+
+def test_an_empty_folder_may_be_taken_and_the_own_one_replaced(tmp_path):
+    path = tmp_path / "deep" / "copies"
+    path.mkdir(parents=True)
+    for name in ("first", "second"):
+        with write_whole_folder(path, ".mine") as new:
+            (new / name).touch()
+    assert everything(tmp_path) == ["deep", "deep/copies", "deep/copies/.mine", "deep/copies/second"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755

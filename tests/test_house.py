@@ -4,6 +4,7 @@ Each rule is a function that gives what is wrong as a list of sentences, and is 
 """
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -27,14 +28,14 @@ from lab_utils.files import PROJECT
 FLOORS = [
     {"__init__", "files"},  # the ground below floor 0: settings, and where files are
     {"points", "schedules", "tables"},
-    {"model", "mixtures", "distances", "counts", "samplers", "chunks"},
+    {"model", "mixtures", "distances", "counts", "samplers", "chunks", "pictures", "validation"},
     {"optimal", "metrics", "training", "inference", "examine"},
-    {"jobs", "losses", "likelihood", "sampling"},
+    {"jobs", "losses", "likelihood", "sampling", "checks", "knowledge"},
     {"runs", "figures", "display", "engine"},
-    {"widgets", "pages", "study", "generate"},
+    {"widgets", "live", "pages", "study", "generate"},
     {"results", "steps"},
     {"claims"},
-    {"report"},
+    {"report", "student"},
 ]
 FLOOR = {module: number for number, modules in enumerate(FLOORS, -1) for module in modules}
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
@@ -66,22 +67,29 @@ def imports(source):
             yield from (f"{package}.{alias.name}" for alias in node.names)
 
 
+def modules(folder):
+    """Each file of the package, with the name of its module: that of its folder, where it lies in one."""
+    for path in sorted(folder.rglob("*.py")):
+        yield path, path.relative_to(folder).with_suffix("").parts[0]
+
+
 def wrong_floors(folder):
     found = []
-    for path in sorted(folder.glob("*.py")):
-        if path.stem not in FLOOR:
+    for path, here in modules(folder):
+        if here not in FLOOR:
             found.append(f"{path.name} has no floor: give it its place in FLOORS, in tests/test_house.py")
             continue
         named = {name.split(".")[1] for name in imports(path.read_text(encoding="utf-8")) if name[:10] == "lab_utils."}
-        for module in sorted(named & FLOOR.keys()):
-            if FLOOR[module] >= FLOOR[path.stem]:
-                found.append(f"{path.stem}, on floor {FLOOR[path.stem]}, imports {module}, on floor {FLOOR[module]}")
+        at_home = {here} if path.parent != folder else set()  # the files of one folder may ask each other
+        for module in sorted((named - at_home) & FLOOR.keys()):
+            if FLOOR[module] >= FLOOR[here]:
+                found.append(f"{here}, on floor {FLOOR[here]}, imports {module}, on floor {FLOOR[module]}")
     return found
 
 
 def test_modules_import_only_from_floors_below():
     assert wrong_floors(PROJECT / "lab_utils") == []
-    assert set(FLOOR) == {path.stem for path in (PROJECT / "lab_utils").glob("*.py")}
+    assert set(FLOOR) == {module for _, module in modules(PROJECT / "lab_utils")}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +100,12 @@ def test_modules_import_only_from_floors_below():
         ("files", "from . import points", "files, on floor -1, imports points, on floor 0"),
         ("model", "from .optimal import BestDenoiser", "model, on floor 1, imports optimal, on floor 2"),
         ("attic", "", "attic.py has no floor"),
+        ("checks/task", "from lab_utils import claims", "checks, on floor 3, imports claims, on floor 7"),
     ],
 )
 def test_an_import_upward_is_found(tmp_path, module, source, said):
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "noising.py").write_text("from lab_utils.checks.task import Task")
     (tmp_path / f"{module}.py").write_text(source)
     (tmp_path / "report.py").write_text("from lab_utils import SEED, pages\nimport lab_utils.points, os")
     (found,) = wrong_floors(tmp_path)
@@ -252,6 +263,22 @@ def test_installed_versions_are_the_tested_ones():
 # --- what the repository holds
 
 
+def test_what_binder_installs_is_what_the_project_asks_for():
+    """All but torch, which comes from conda there."""
+    channel = yaml.safe_load(read(".binder/environment.yml"))
+    (torch,) = [need for need in requirements(read("pyproject.toml")) if need.name == "torch"]
+    assert f"pytorch-cpu{torch.specifier}" in channel["dependencies"]
+    assert "--editable ." in read(".binder/postBuild")
+    assert os.access(PROJECT / ".binder" / "postBuild", os.X_OK)
+
+
+def test_the_dev_container_is_set_up_by_the_makefile():
+    container = json.loads(read(".devcontainer/devcontainer.json"))
+    target = container["postCreateCommand"].removeprefix("make .venv/")
+    assert f"$(VENV)/{target}:" in read("Makefile")
+    assert (PROJECT / ".devcontainer" / container["build"]["dockerfile"]).exists()
+
+
 def test_no_file_says_where_packages_come_from():
     # That is for each user's own settings to say.
     hosts = re.compile(r"(pypi|pythonhosted|conda\.anaconda|registry\.npmjs|download\.pytorch|deb\.debian)\.(org|com)")
@@ -284,6 +311,24 @@ def markers(cell):
 
 def asserts(cell):
     return re.search(r"(?m)^\s*assert\b", cell.source)
+
+
+def words(notebook):
+    """How many words a reader has before him, in the text and its formulas."""
+    return sum(len(cell.source.split()) for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_read_in_25_minutes(path):
+    assert words(nbformat.read(path, as_version=4)) / 200 <= 25  # at 200 words a minute
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_says_what_one_should_know_before_and_can_do_after(path):
+    first, *others = nbformat.read(path, as_version=4).cells
+    for part in ("- **Before:** ", "- **After:** ", "[glossary](glossary.md)"):
+        assert part in first.source
+    assert any("## What was found" in cell.source for cell in others)
 
 
 def wrong_running(notebook):

@@ -40,6 +40,22 @@ def peer(means, weights, covariances):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_posterior_is_bayes_rule(kind):
+    ours, means, weights, covariances = mixture(kind)
+    x, blur = means[:9] + normal(9, 4), 0.3
+    joint = torch.stack(
+        [
+            weight.log() + MultivariateNormal(mean, covariance + blur * EYE).log_prob(x)
+            for weight, mean, covariance in zip(weights / weights.sum(), means, covariances, strict=True)
+        ],
+        dim=1,
+    )
+    found = ours.posterior(x, blur)
+    torch.testing.assert_close(found, (joint - ours.log_prob(x, blur).unsqueeze(1)).exp(), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("block", [1, 100, 2**17])
 def test_the_log_density_and_its_slope_are_pytorchs(kind, block, monkeypatch):
     monkeypatch.setattr(mixtures, "BLOCK", block)

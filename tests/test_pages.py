@@ -3,7 +3,6 @@
 import base64
 import html.parser
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,11 +15,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from lab_utils import pages, report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 TEXT = r"""# How fast? $\bar\alpha_t$
 
-See [the other](02_bad.ipynb#cell-c1), <em>really</em>. With $\epsilon \sim \mathcal N(0, I)$ and \\(x^2\\):
+See [the other](02_bad.ipynb#cell-c1), <em>really</em>, and [the terms](glossary.md).
+With $\epsilon \sim \mathcal N(0, I)$ and \\(x^2\\):
 
 $$\mathbb E\left[\|\epsilon_\theta\|^2\right] = \sum_{i=1}^N \frac{w_i}{\sqrt{1-\bar\alpha_t}}$$
 
@@ -103,6 +101,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     folder.mkdir()
     (folder / "dot.png").write_bytes(DOT)
+    (folder / "glossary.md").write_text("# Terms\n\n## Noise\n\n| $\\epsilon$ | noise |\n|---|---|\n| <b> | szum |\n")
     others = OTHERS.replace("PICTURE", base64.b64encode(DOT).decode())
     save(folder / "01_good.ipynb", TEXT + "\n![A dot](dot.png)", FIGURES, others)
     good = report.run_notebook(folder / "01_good.ipynb", timeout=60, threads=1)
@@ -233,10 +232,7 @@ open("index.html"); open("01_good.html");
 </script></body>"""
 
 
-def test_opens_in_a_browser_without_a_network(made, tmp_path):
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "where everything is tested there must be a browser"
-        pytest.skip("no Chromium on this machine")
+def test_opens_in_a_browser_without_a_network(made, tmp_path, chromium):
     folder = tmp_path / "copy"
     shutil.copytree(made, folder)
     # An invalid JPEG and a 1x1 PNG serve the other tests; here every picture must be one.
@@ -246,7 +242,7 @@ def test_opens_in_a_browser_without_a_network(made, tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     options += ["--host-resolver-rules=MAP * ~NOTFOUND", "--allow-file-access-from-files"]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom"]
-    command = [CHROMIUM, *options, (folder / "probe.html").as_uri()]
+    command = [chromium, *options, (folder / "probe.html").as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     said = re.search(r'<pre id="said">(.*?)</pre>', shown)
     assert said, shown[-2000:]
@@ -270,3 +266,92 @@ def test_facts_without_git_or_processor_name(monkeypatch):
     assert about["Commit"] == "unknown"
     assert about["Threads"] == "3 in each kernel"
     assert about["Processor"]
+
+
+def test_code_is_folded_and_there(made):
+    source = (made / "01_good.html").read_text(encoding="utf-8")
+    assert source.count('<details class="code">') == 2
+    assert "<summary>Code</summary>" in source
+    assert "show_figure" in Page(made / "01_good.html").text
+    failed = (made / "02_bad.html").read_text(encoding="utf-8")
+    assert '<details class="code" open>' in failed, "the cell that failed is not folded"
+
+
+def test_a_solution_is_called_one(tmp_path):
+    cells = [new_code_cell("1", id="c0", metadata={"tags": ["solution"]}), new_code_cell("2", id="c1")]
+    pages.write_pages(tmp_path, [pages.Run(tmp_path / "01.ipynb", new_notebook(cells=cells))], {})
+    source = (tmp_path / "01.html").read_text(encoding="utf-8")
+    assert re.findall("<summary>(.*)</summary>", source) == ["A solution", "Code"]
+
+
+def test_a_page_has_a_table_of_its_sections(tmp_path):
+    text = "# One\n\n## First $x$\n\n## Second\n\n### Not this\n"
+    cells = [new_markdown_cell(text, id="c0"), new_markdown_cell("## Third", id="c1")]
+    pages.write_pages(tmp_path, [pages.Run(tmp_path / "01.ipynb", new_notebook(cells=cells))], {})
+    source = (tmp_path / "01.html").read_text(encoding="utf-8")
+    contents = re.search('<nav class="contents".*?</nav>', source, re.DOTALL)[0]
+    assert re.findall('<a href="#([^"]+)">', contents) == re.findall('<h2 id="([^"]+)"', source)
+    assert "Third" in contents
+    assert "Not this" not in contents
+    assert "<math" in contents
+
+
+def test_texts_beside_the_notebooks_become_pages(made):
+    glossary = Page(made / "glossary.html")
+    assert "szum" in glossary.text
+    assert "<b>" in glossary.text, "HTML in a text is text"
+    assert "<math" in (made / "glossary.html").read_text(encoding="utf-8")
+    assert "glossary.html" in Page(made / "01_good.html").all("a", "href")
+    assert "glossary.html" in Page(made / "index.html").all("a", "href")
+
+
+def test_all_pages_stand_in_one_to_print(made):
+    whole = Page(made / "print.html")
+    for name in ("index.html", "01_good.html", "02_bad.html"):
+        part = Page(made / name)
+        assert name in whole.ids
+        assert {f"{name}--{anchor}" for anchor in part.ids if anchor != "text"} - {
+            f"{name}--{anchor}" for anchor in part.ids if anchor.startswith("_")
+        } <= {*whole.ids}
+    assert "#01_good.html--figure-04" in whole.all("a", "href")
+    assert "#02_bad.html" in whole.all("a", "href")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index.html", "01_good.html", "02_bad.html", "glossary.html", "print.html"])
+def test_everybody_can_use_the_pages(made, browser, name, scheme):
+    """By keyboard and with a screen reader: axe finds nothing serious."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = browser.new_page(color_scheme=scheme)
+    page.goto((made / name).as_uri())
+    found = Axe().run(page).response["violations"]
+    page.close()
+    serious = {
+        one["id"]: [node["html"] for node in one["nodes"]] for one in found if one["impact"] in ("serious", "critical")
+    }
+    assert serious == {}
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_is_wider_than_its_window(made, browser, width):
+    for path in sorted(made.glob("*.html")):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        page.close()
+
+
+def test_what_is_folded_opens_by_keyboard(made, browser):
+    page = browser.new_page()
+    page.goto((made / "01_good.html").as_uri())
+    code = page.locator("details.code").first
+    assert not code.locator("pre").is_visible()
+    code.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert code.locator("pre").is_visible()
+    page.keyboard.press("Home")
+    page.reload()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip", "the first stop leads past the links"
+    page.close()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -17,6 +16,7 @@ from nbformat.v4 import new_notebook
 from test_pages import Page, save
 
 from lab_utils import report
+from lab_utils.files import write_whole_folder
 from lab_utils.pages import Run
 
 HERE = 'import os\nprint("threads", os.environ["OMP_NUM_THREADS"], os.path.basename(os.getcwd()))'
@@ -24,6 +24,7 @@ NOISY = """import sys, ipywidgets
 from tqdm import tqdm
 from tqdm.auto import tqdm as auto
 display(ipywidgets.IntSlider())
+display(object())
 for _ in tqdm(range(3)): pass
 for _ in auto(range(3)): pass
 print("a warning with a path", file=sys.stderr)
@@ -125,7 +126,7 @@ def test_foreign_folders_are_refused(folder, tmp_path, capsys):
     (out / "thesis.txt").write_text("years of work")
     with pytest.raises(SystemExit):
         run(folder)
-    assert "is not a report" in capsys.readouterr().err
+    assert "was not made by this command" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
     shutil.rmtree(out)
     out.write_text("a file")
@@ -146,38 +147,15 @@ def test_report_replaces_a_report(folder, tmp_path, monkeypatch):
     assert (tmp_path / "report").stat().st_mode & 0o777 == 0o755
 
 
-def test_a_crash_between_the_renames_loses_nothing(tmp_path, monkeypatch):
-    out, old = tmp_path / "report", tmp_path / ".report.old"
-    with report.whole_report(out) as new:
-        (new / "index.html").write_text("first")
-    out.rename(old)  # as if the power had failed there
-    with pytest.raises(RuntimeError), report.whole_report(out):
-        raise RuntimeError
-    assert (out / "index.html").read_text() == "first"
-
-    rename = Path.rename
-
-    def failing(path, target):
-        if path.name.startswith(".report.") and path != old:
-            raise OSError("disk on fire")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(OSError, match="disk on fire"), report.whole_report(out):
-        pass
-    assert (out / "index.html").read_text() == "first"
-    assert [path.name for path in tmp_path.iterdir()] == ["report"]
-
-
-def test_the_benchmark_stays_when_the_report_is_made_anew(tmp_path):
-    out = tmp_path / "report"
-    with report.whole_report(out) as new:
-        (new / "old.html").touch()
-    (out / "bench.html").write_text("measured")
-    with report.whole_report(out):
-        pass
-    assert {path.name for path in out.iterdir()} == {"bench.html", report.MARKER}
-    assert (out / "bench.html").read_text() == "measured"
+def test_the_benchmark_stays_when_the_report_is_made_anew(folder, tmp_path, monkeypatch):
+    save(folder / "01_one.ipynb", "# One")
+    monkeypatch.setattr(report, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    run(folder)
+    (tmp_path / "report" / "bench.html").write_text("measured")
+    (tmp_path / "report" / "old.html").touch()
+    run(folder)
+    assert not (tmp_path / "report" / "old.html").exists()
+    assert (tmp_path / "report" / "bench.html").read_text() == "measured"
 
 
 def test_keyboard_interrupt_leaves_the_last_report(folder, tmp_path, monkeypatch, capsys):
@@ -189,7 +167,7 @@ def test_keyboard_interrupt_leaves_the_last_report(folder, tmp_path, monkeypatch
     monkeypatch.setattr(report, "run_notebook", interrupted)
     assert run(folder)[0] == 130
     assert capsys.readouterr().out == "\nInterrupted. No report.\n"
-    with report.whole_report(tmp_path / "report") as new:
+    with write_whole_folder(tmp_path / "report", report.MARKER) as new:
         (new / "index.html").write_text("whole")
     assert run(folder)[0] == 130
     assert "The last report is still in" in capsys.readouterr().out
@@ -198,7 +176,7 @@ def test_keyboard_interrupt_leaves_the_last_report(folder, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_kernel_and_leaves_the_last_report(folder, tmp_path, sign):
-    with report.whole_report(tmp_path / "report") as new:
+    with write_whole_folder(tmp_path / "report", report.MARKER) as new:
         (new / "index.html").write_text("whole")
     note = tmp_path / "note"
     save(folder / "01_long.ipynb", f"import os, time\nopen({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(90)")
@@ -247,6 +225,7 @@ def test_save_writes_canonical_notebooks(folder, capsys):
     assert b'"name": "stderr"' not in first
     assert b"widget-view" not in first
     assert b"IntSlider(value=0)" in first
+    assert b"<object>" in first
     assert first.endswith(b"}\n")
 
 
@@ -270,3 +249,73 @@ def test_the_bar_ticks_on_a_terminal(monkeypatch):
         time.sleep(1.3)
     assert "[1/6] 01_noise_schedules" in screen.getvalue()
     assert "cell 1 of 3 done, 00:01" in screen.getvalue()
+
+
+# --- about one's own points, and on paper
+
+
+def test_a_report_about_a_file_runs_the_notebook_for_that(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_DATA", "")  # so that what is set here goes away again
+    save(folder / "01_one.ipynb", "# One")
+    save(folder / "06_own.ipynb", "import os\nprint(open(os.environ['DDPM_LAB_DATA']).read())")
+    data = tmp_path / "<script>.csv"
+    data.write_text("x,y\n" + "".join(f"{i},{i * i}\n" for i in range(40)))
+    code, out = run(folder, "--data", str(data))
+    assert code == 0
+    assert not (out / "01_one.html").exists()
+    assert "39,1521" in Page(out / "06_own.html").text
+    index = Page(out / "index.html")
+    assert "Data <script>.csv, 40 points" in index.text
+    assert "Not in this run" not in index.text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("x,y\n1,2\n", "it takes 2 points or more"), ("a\nb", "has 1 column"), ("1,nan\n1,2", "missing, NaN or infinite")],
+)
+def test_a_file_that_no_model_can_learn_is_refused_before_anything_runs(folder, tmp_path, capsys, content, says):
+    save(folder / "06_own.ipynb", "# Own")
+    (tmp_path / "my.csv").write_text(content)
+    with pytest.raises(SystemExit) as end:
+        run(folder, "--data", str(tmp_path / "my.csv"))
+    assert end.value.code == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_outputs_about_other_data_are_not_stored(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(folder, "--data", "my.csv", "--save")
+    assert "leave out --data or --save" in capsys.readouterr().err
+
+
+def test_the_report_is_printed(folder, chromium):
+    save(folder / "01_one.ipynb", "# One", "print('on paper')")
+    code, out = run(folder, "--pdf")
+    assert code == 0
+    printed = (out / "report.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert len(printed) > 5000
+
+
+def test_without_a_browser_nothing_is_run(folder, monkeypatch, capsys):
+    save(folder / "01_one.ipynb", "# One")
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setattr(report, "run_notebook", lambda *arguments: pytest.fail("not even begun"))
+    with pytest.raises(SystemExit) as end:
+        run(folder, "--pdf")
+    assert end.value.code == 2
+    assert "a PDF is printed by Chromium or Chrome, and none was found" in capsys.readouterr().err
+
+
+def test_a_browser_that_fails_is_told(folder, tmp_path, monkeypatch, capsys):
+    save(folder / "01_one.ipynb", "# One")
+    fake = tmp_path / "fake"
+    fake.write_text("#!/bin/sh\necho no display >&2\nexit 3\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CHROMIUM", str(fake))
+    with pytest.raises(SystemExit):
+        run(folder, "--pdf")
+    assert "did not print print.html: no display" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()

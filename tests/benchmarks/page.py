@@ -29,7 +29,7 @@ from benchmarks.summaries import (
     where,
 )
 from benchmarks.verdicts import ahead, verdicts
-from lab_utils.figures import BLUE, DPI, GREEN, GREY, ORANGE, STYLE, WIDTH
+from lab_utils.figures.style import BLUE, DPI, GREEN, GREY, ORANGE, STYLE, WIDTH
 
 COLOURS = {LAB: BLUE, "diffusers": ORANGE, "smalldiffusion": GREEN, "EDM recipe": GREY}
 

@@ -1,0 +1,35 @@
+"""Every figure of the lab, in one style. Functions here take results and give a matplotlib `Figure`."""
+
+from lab_utils.figures.losses import excess, losses, losses_along_t, training_view
+from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, walks
+from lab_utils.figures.posterior import posterior, posteriors
+from lab_utils.figures.quality import comparison, evaluations, multiples, trade_off
+from lab_utils.figures.schedules import alphas_cumprod, schedule_card
+from lab_utils.figures.style import BLUE, GREEN, GREY, LINES, ORANGE, Extent, around
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "LINES",
+    "ORANGE",
+    "Extent",
+    "alphas_cumprod",
+    "around",
+    "comparison",
+    "differences",
+    "evaluations",
+    "excess",
+    "losses",
+    "losses_along_t",
+    "maps",
+    "multiples",
+    "posterior",
+    "posteriors",
+    "reverse_animation",
+    "reverse_frame",
+    "schedule_card",
+    "trade_off",
+    "training_view",
+    "walks",
+]

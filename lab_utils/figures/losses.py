@@ -1,0 +1,134 @@
+"""Losses and their floors, and what of them could go away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from lab_utils.figures.style import (
+    BLUE,
+    GREY,
+    LINES,
+    PALE,
+    RISING,
+    STYLE,
+    around,
+    canvas,
+    centres,
+    fix,
+    line_of,
+    scatter,
+    smooth,
+)
+
+
+@mpl.rc_context(STYLE)
+def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, window: int = 100) -> Figure:
+    """The loss of each epoch, as one usually sees it and enlarged, with the floor below which no network can get.
+
+    Args:
+        curves: schedule → loss of each epoch.
+        floors: schedule → the smallest possible mean loss.
+        window: epochs in the moving average that is drawn over the single epochs.
+    """
+    figure, (left, right) = canvas(1, 2, 3.4)
+    for name, curve in curves.items():
+        values = np.asarray(curve)
+        epochs = np.arange(1, len(values) + 1)
+        color = line_of(name)["color"]
+        left.plot(epochs, values, color=color, linewidth=0.8)
+        left.axhline(floors[name], color=color, linestyle=":", linewidth=1.4)
+        right.plot(epochs[window - 1 :], smooth(values, window) - floors[name], label=name, **line_of(name))
+    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title="the loss of each epoch, and its floor (dotted)")
+    right.axhline(0, color=GREY, linestyle=":", linewidth=1.4)
+    right.set(xlabel="epoch", ylabel="loss − floor", xscale="log", ylim=(-0.003, 0.04))
+    right.set_title(f"loss − floor, mean of {window} epochs")
+    right.legend(loc="upper right")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def losses_along_t(floors: Mapping[str, ArrayLike], losses: Mapping[str, ArrayLike]) -> Figure:
+    """The smallest possible loss and a network's, against t, one panel for each schedule.
+
+    Args:
+        floors: schedule → floor in equal stretches of 0 … T−1.
+        losses: schedule → the network's loss in the same stretches.
+    """
+    figure, all_axes = canvas(1, len(floors), 3.2, sharey=True)
+    for axes, (name, floor) in zip(all_axes, floors.items(), strict=True):
+        t = centres(floor)
+        axes.fill_between(
+            t, 0, np.asarray(floor), color=PALE, alpha=0.6, linewidth=0, label="floor: nothing gets below"
+        )
+        axes.plot(t, np.asarray(losses[name]), label="the network's loss", color=line_of(name)["color"], linewidth=1.4)
+        axes.set(title=name, xlabel="timestep t", ylim=(0, 1.05))
+        axes.legend(loc="upper right")
+    all_axes[0].set_ylabel("loss")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def excess(
+    checkpoints: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    curves: Mapping[str, ArrayLike],
+    along_t: Mapping[str, Mapping[int, ArrayLike]],
+    *,
+    window: int = 200,
+) -> Figure:
+    """What of the loss could go away, on logarithmic axes: against the epoch, and against t at some epochs.
+
+    Args:
+        checkpoints: schedule → epochs, and the mean excess there.
+        curves: schedule → loss − floor of each epoch.
+        along_t: schedule → epoch → the excess in equal stretches of 0 … T−1.
+        window: epochs in the moving average of the curves.
+    """
+    figure, (left, *others) = canvas(1, 1 + len(along_t), 3.6)
+    for name, (epochs, values) in checkpoints.items():
+        mean = smooth(np.asarray(curves[name]), window)
+        left.plot(np.arange(len(mean)) + window / 2, mean, color=line_of(name)["color"], linewidth=0.7, alpha=0.6)
+        left.plot(np.asarray(epochs), np.asarray(values), label=name, **LINES[name])
+    left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="excess = loss − floor", title="mean over t")
+    marked = sorted({int(epoch) for epochs, _ in checkpoints.values() for epoch in np.asarray(epochs)})
+    left.set_xticks(marked, [str(epoch) for epoch in marked])
+    left.set_xticks([], minor=True)
+    left.set_xlim(left=window / 2)
+    left.legend()
+    for axes, (name, by_epoch) in zip(others, along_t.items(), strict=True):
+        for color, (epoch, values) in zip(RISING, by_epoch.items(), strict=False):
+            axes.plot(centres(values), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5)
+        axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-6, 1))
+    others[0].legend(loc="lower left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def training_view(
+    losses: ArrayLike, floor: float, excess: Mapping[int, float], samples: ArrayLike, real: ArrayLike
+) -> Figure:
+    """How a training stands: its losses above their floor, what of them could go away, and what it makes now.
+
+    Args:
+        losses: of each epoch.
+        floor: the smallest possible mean loss.
+        excess: epoch → the mean excess over the floor.
+        samples: (n, 2) points that the model makes, in the data's own units.
+        real: (m, 2) points that it has not seen, drawn in grey behind them.
+    """
+    figure, (left, middle, right) = canvas(1, 3, 2.9)
+    values = np.asarray(losses)
+    left.plot(np.arange(1, len(values) + 1), values, color=BLUE, linewidth=0.8)
+    left.axhline(floor, color=GREY, linestyle=":", linewidth=1.4)
+    left.set(xlabel="epoch", title="loss, and its floor (dotted)", ylim=(0, None))
+    middle.plot(list(excess), list(excess.values()), color=BLUE, marker="o", markersize=3)
+    middle.set(xlabel="epoch", title="excess over the floor", yscale="log")
+    scatter(right, real, 1.0, PALE, 1)
+    scatter(right, samples, 1.5, BLUE)
+    right.set(title="samples now (grey: real)", aspect="equal")
+    fix(right, around(real))
+    return figure

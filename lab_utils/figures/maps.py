@@ -1,0 +1,193 @@
+"""Points of the plane: side by side, on their way, and counted in cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from lab_utils.figures.style import (
+    BLUE,
+    EXPLORER_DPI,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PALE,
+    STYLE,
+    WIDTH,
+    Extent,
+    canvas,
+    fix,
+    scatter,
+)
+
+
+@mpl.rc_context(STYLE)
+def maps(
+    panels: Mapping[str, ArrayLike],
+    extent: Extent,
+    *,
+    labels: tuple[str, str] = ("x", "y"),
+    behind: ArrayLike | None = None,
+    columns: int = 1,
+    size: float = 2.0,
+    colors: Sequence[str] = (BLUE,),
+) -> Figure:
+    """Point sets side by side on the same axes.
+
+    Args:
+        panels: title → (n, 2) points in the data's own units. Points outside `extent` are not seen.
+        extent: left, right, bottom, top, the same for all panels.
+        labels: of the axes, written at the outer panels only.
+        behind: (m, 2) real points drawn in grey behind each panel, to compare with.
+        columns: panels in a row.
+        size: of a dot, in square points.
+        colors: of the panels, used in turn.
+    """
+    rows = -(-len(panels) // columns)
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure, all_axes = canvas(
+        rows, columns, 0.35 + rows * (0.3 + WIDTH * 0.95 / columns * shape), sharex=True, sharey=True
+    )
+    for number, (axes, (title, points)) in enumerate(zip(all_axes, panels.items(), strict=False)):
+        if behind is not None:
+            scatter(axes, behind, size, PALE, 1)
+        scatter(axes, points, size, colors[number % len(colors)])
+        axes.set_title(title)
+        fix(axes, extent)
+        if number % columns == 0:
+            axes.set_ylabel(labels[1])
+        if number >= len(panels) - columns:
+            axes.set_xlabel(labels[0])
+    for axes in all_axes[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def reverse_frame(
+    panels: Mapping[str, ArrayLike], step: int, total: int, extent: Extent, labels: tuple[str, str] = ("x", "y")
+) -> Figure:
+    """The points of each schedule after `step` of `total` reverse steps, side by side."""
+    figure, _ = _reverse_axes(panels, extent, labels)
+    figure.set_dpi(EXPLORER_DPI)
+    figure.suptitle(_reverse_title(step, total), fontsize=10.5)
+    return figure
+
+
+def _reverse_title(step: int, total: int) -> str:
+    return f"after {step} of {total} reverse steps"
+
+
+def _reverse_axes(panels: Mapping[str, ArrayLike], extent: Extent, labels: tuple[str, str]) -> tuple[Figure, list[Any]]:
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure, all_axes = canvas(1, len(panels), 0.95 + WIDTH * 0.95 / len(panels) * shape, sharex=True, sharey=True)
+    dots = []
+    for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
+        dots.append(scatter(axes, points, 1.5, LINES.get(name, {"color": BLUE})["color"]))
+        axes.set_title(name)
+        fix(axes, extent)
+        axes.set_xlabel(labels[0])
+    all_axes[0].set_ylabel(labels[1])
+    return figure, dots
+
+
+@mpl.rc_context(STYLE)
+def reverse_animation(
+    paths: Mapping[str, Mapping[int, ArrayLike]], extent: Extent, labels: tuple[str, str] = ("x", "y")
+) -> FuncAnimation:
+    """The reverse process as an animation, the schedules side by side.
+
+    Args:
+        paths: schedule → number of reverse steps done → (n, 2) points; the same numbers for each schedule.
+        extent: left, right, bottom, top.
+        labels: of the axes.
+    """
+    steps = list(next(iter(paths.values())))
+    figure, dots = _reverse_axes({name: path[steps[0]] for name, path in paths.items()}, extent, labels)
+    figure.set_dpi(80)  # a frame is a whole picture in the page; small ones keep the notebook small
+    title = figure.suptitle(_reverse_title(steps[0], steps[-1]), fontsize=10.5)
+
+    def draw(step: int) -> list[Any]:
+        for dot, path in zip(dots, paths.values(), strict=True):
+            dot.set_offsets(np.asarray(path[step]))
+        title.set_text(_reverse_title(step, steps[-1]))
+        return dots
+
+    return FuncAnimation(figure, draw, frames=steps, interval=120, blit=False)
+
+
+@mpl.rc_context(STYLE)
+def walks(
+    walks: Mapping[str, ArrayLike],
+    starts: ArrayLike,
+    behind: ArrayLike,
+    extent: Extent,
+    labels: tuple[str, str] = ("x", "y"),
+) -> Figure:
+    """The ways of one point from noise to data.
+
+    Args:
+        walks: way → (k, 2) where the point is after more and more steps, in the data's own units.
+        starts: (n, 2) all points of noise that could be chosen.
+        behind: (m, 2) real points.
+        extent: left, right, bottom, top.
+        labels: of the axes.
+    """
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure, (axes,) = canvas(1, 1, 0.5 + WIDTH * 0.95 * shape)
+    figure.set_dpi(EXPLORER_DPI)
+    scatter(axes, behind, 1.0, PALE, 1)
+    x, y = np.asarray(starts).T
+    axes.scatter(x, y, s=14, facecolors="none", edgecolors=GREY, linewidths=0.7, zorder=2)
+    looks = (BLUE, "-", 4.0, 0.35), (ORANGE, "--", 2.0, 1), (GREEN, "-", 0.9, 1)  # the last two are seen on the first
+    for (name, walk), (color, dashes, width, alpha) in zip(walks.items(), looks, strict=False):
+        x, y = np.asarray(walk).T
+        axes.plot(x, y, color=color, linestyle=dashes, linewidth=width, alpha=alpha, label=name, zorder=3)
+        axes.plot(x[-1:], y[-1:], color=color, marker="*", markersize=13, markeredgecolor="white", zorder=4)
+    axes.plot(*np.asarray(next(iter(walks.values())))[0], color="black", marker="o", markersize=7, zorder=4)
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.set_title("from noise (black dot) to data (stars)", y=1.01)
+    fix(axes, extent)
+    axes.legend(loc="lower left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def differences(
+    panels: Mapping[str, ArrayLike], extent: Extent, *, labels: tuple[str, str] = ("x", "y"), most: float = 6.0
+) -> Figure:
+    """Maps of a difference in standard deviations: too many points in one colour, too few in the other.
+
+    Args:
+        panels: title → (rows, columns) differences, NaN where nothing can be said; the first row is the lowest.
+        extent: left, right, bottom, top of the map that the cells fill.
+        labels: of the axes.
+        most: where the colours end.
+    """
+    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    figure, all_axes = canvas(
+        len(panels), 1, 0.35 + len(panels) * (0.3 + WIDTH * 0.88 * shape), sharex=True, sharey=True
+    )
+    for axes, (title, sigmas) in zip(all_axes, panels.items(), strict=True):
+        image = axes.imshow(
+            np.asarray(sigmas),
+            origin="lower",
+            extent=extent,
+            cmap="RdBu_r",
+            vmin=-most,
+            vmax=most,
+            interpolation="nearest",
+        )
+        axes.set(title=title, ylabel=labels[1])
+        axes.grid(visible=False)
+        axes.set_facecolor("#EEEEEE")
+    all_axes[-1].set_xlabel(labels[0])
+    figure.colorbar(image, ax=all_axes, label="standard deviations: generated − real", shrink=0.8, extend="both")
+    return figure

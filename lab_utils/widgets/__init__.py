@@ -1,0 +1,16 @@
+"""The explorers: sliders, and pictures to click on. What they show comes from plain functions, tested as such."""
+
+from lab_utils.widgets.posterior import posterior_explorer
+from lab_utils.widgets.schedule import make_schedule, schedule_explorer, schedule_view
+from lab_utils.widgets.steps import reverse_explorer, reverse_view
+from lab_utils.widgets.walks import walk_explorer
+
+__all__ = [
+    "make_schedule",
+    "posterior_explorer",
+    "reverse_explorer",
+    "reverse_view",
+    "schedule_explorer",
+    "schedule_view",
+    "walk_explorer",
+]

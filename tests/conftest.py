@@ -1,0 +1,30 @@
+"""What several test files share: a real browser."""
+
+import os
+
+import pytest
+
+from lab_utils import report
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium; without one the test is skipped, but not where everything is tested."""
+    try:
+        return report.browser()
+    except report.ReportError as error:
+        assert "CI" not in os.environ, "where everything is tested there must be a browser"
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """That Chromium, started, for Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--no-first-run"]
+    flags += ["--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield started
+        started.close()

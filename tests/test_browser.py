@@ -1,0 +1,237 @@
+"""JupyterLab in a real browser: the notebooks run there, their sliders move the pictures, drawn points become data."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lab_utils.files import PROJECT, cache_folder
+
+TOKEN = "of-this-test"
+SHOTS = cache_folder() / "screenshots"  # to be looked at
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A JupyterLab of its own, on copies of the notebooks: its address."""
+    notebooks = tmp_path / "notebooks"
+    shutil.copytree(PROJECT / "notebooks", notebooks, ignore=shutil.ignore_patterns(".*", "*.gif"))
+    for path in notebooks.glob("*.ipynb"):  # what is seen afterwards must have been made here
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+        nbformat.write(notebook, path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", f"--port={port}"]
+    command += [
+        f"--ServerApp.token={TOKEN}",
+        "--ServerApp.port_retries=0",
+        "--allow-root",
+        f"--notebook-dir={notebooks}",
+    ]
+    settings = {
+        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    log = (tmp_path / "log").open("w")
+    environment = {**os.environ, **settings, "DDPM_LAB_CACHE": str(cache_folder())}
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.3)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+class Lab:
+    """A notebook that is open in the browser."""
+
+    def __init__(self, browser, address, name):
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.name = name
+        self.errors = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{address}/doc/tree/{name}?token={TOKEN}")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        self.page.wait_for_function(f"() => {KERNEL}?.status === 'idle' && {KERNEL}?.connectionStatus === 'connected'")
+        self.page.wait_for_timeout(3000)
+
+    def run_all(self, seconds):
+        """Run all cells; wait until the last one has a number, and the kernel has nothing left to do."""
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        done = f"""() => {{
+          const code = [...{NOTEBOOK}.content.model.cells].filter(cell => cell.type === 'code');
+          return code.every(cell => cell.executionCount) && {KERNEL}.status === 'idle';
+        }}"""
+        self.page.wait_for_function(done, timeout=1000 * seconds, polling=500)
+        self.page.wait_for_timeout(1000)
+
+    def outputs(self):
+        """Each output of the notebook, as it is in its model."""
+        return self.page.evaluate(
+            f"() => [...{NOTEBOOK}.content.model.cells].flatMap(cell => cell.outputs ? cell.outputs.toJSON() : [])"
+        )
+
+    def check(self):
+        """No error, no warning, neither in an output nor above the notebook."""
+        outputs = self.outputs()
+        assert [output for output in outputs if output["output_type"] == "error"] == []
+        streams = "".join(str(output.get("text", "")) for output in outputs if output.get("name") == "stderr")
+        assert not re.search(r"warning|error|traceback", streams, re.IGNORECASE), streams
+        assert self.page.locator(".jp-Dialog, .Toastify__toast--error, .Toastify__toast--warning").count() == 0
+        assert self.page.locator("text=/Error displaying widget|Error creating widget|model not found/i").count() == 0
+        assert self.errors == []
+
+    def show(self, locator):
+        locator.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(300)
+
+    def shot(self, what):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{Path(self.name).stem[:2]} {what}.png")
+
+    def slider(self, description):
+        row = self.page.locator(".widget-slider", has_text=description)
+        return row.locator(".noUi-handle")
+
+
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+KERNEL = f"{NOTEBOOK}?.context?.sessionContext?.session?.kernel"
+
+
+@pytest.fixture
+def lab(browser, server):
+    opened = []
+
+    def open_(name):
+        opened.append(Lab(browser, server, name))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.page.close()
+
+
+def changed_by(lab, picture, action, seconds=10):
+    """What the picture shows before the action, and another thing that it shows afterwards."""
+    before = picture.get_attribute("src")
+    action()
+    deadline = time.monotonic() + seconds
+    while picture.get_attribute("src") == before:
+        assert time.monotonic() < deadline, "the picture stayed as it was"
+        lab.page.wait_for_timeout(50)
+    return before, picture.get_attribute("src")
+
+
+def press(lab, handle, key="ArrowRight", times=1):
+    handle.focus()
+    for _ in range(times):
+        lab.page.keyboard.press(key)
+
+
+def pictures(lab, alt):
+    return lab.page.locator(f'.jp-OutputArea img[alt*="{alt}"]')
+
+
+def test_notebook_1_bends_the_schedule(lab):
+    lab = lab("01_noise_schedules.ipynb")
+    lab.run_all(300)
+    picture = pictures(lab, "ᾱ and the signal-to-noise ratio")
+    lab.show(picture)
+    lab.shot("before")
+    for description in ("β, first step", "β, last step", "T"):
+        changed_by(lab, picture, lambda name=description: press(lab, lab.slider(name).first, "ArrowLeft", 3))
+    kind = lab.page.locator(".widget-dropdown select")
+    changed_by(lab, picture, lambda: kind.select_option("sigmoid"))
+    for description, key in (("sigmoid from", "ArrowRight"), ("sigmoid to", "ArrowLeft")):
+        changed_by(lab, picture, lambda name=description, key=key: press(lab, lab.slider(name), key, 2))
+    lab.shot("after")
+    lab.check()
+
+
+def test_notebook_4_follows_the_points_back(lab):
+    lab = lab("04_sampling_and_comparison.ipynb")
+    lab.run_all(900)
+    moving = pictures(lab, "reverse steps")
+    lab.show(moving)
+    changed_by(lab, moving, lambda: press(lab, lab.slider("reverse steps done"), times=3))
+    lab.shot("steps")
+    way = pictures(lab, "the ways of point")
+    lab.show(way)
+    changed_by(lab, way, lambda: press(lab, lab.slider("point of noise"), times=2))
+    box = way.bounding_box()
+    changed_by(lab, way, lambda: way.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.4}))
+    lab.shot("way")
+    lab.check()
+
+
+def test_notebook_6_draws_points_and_learns_them(lab):
+    lab = lab("06_your_own_points.ipynb")
+    page = lab.page
+    lab.run_all(600)
+    lab.check()
+    field = page.locator("svg.dd-scatter-svg")
+    lab.show(field)
+    box = field.bounding_box()
+    for row in range(12):  # a dozen strokes
+        y = box["y"] + box["height"] * (0.15 + 0.06 * row)
+        page.mouse.move(box["x"] + box["width"] * 0.2, y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.8, y, steps=25)
+        page.mouse.up()
+    page.wait_for_timeout(500)
+    lab.shot("drawn")
+    assert field.locator("circle.drawn").count() > 200
+    run_below(lab, "source = chosen_source()")
+    said = "".join(str(output.get("text", "")) for output in lab.outputs())
+    assert "20000 points from your drawing" in said
+    start = page.locator("button[title=Start]")
+    lab.show(start)
+    start.click()
+    page.wait_for_selector("text=/(training|done): epoch \\d+ of 250, loss/", timeout=60_000)
+    live = pictures(lab, "Loss, excess and samples")
+    changed_by(lab, live, lambda: None, seconds=60)
+    page.locator("button[title=Stop]").click()
+    page.wait_for_selector("text=/stopped: epoch \\d+ of 250/", timeout=30_000)
+    lab.show(live)
+    lab.shot("stopped")
+    assert page.locator("button.widget-button", has_text="Go on").is_enabled()
+    lab.check()
+
+
+def run_below(lab, start_of_cell):
+    """Run the cell that begins so, and those after it up to the buttons of the training."""
+    lab.page.evaluate(
+        f"""async (start) => {{
+          const content = {NOTEBOOK}.content;
+          const cells = [...content.model.cells].map(cell => cell.sharedModel.getSource());
+          const first = cells.findIndex(source => source.startsWith(start));
+          const last = cells.findIndex(source => source.includes('LiveTraining(network'));
+          for (let index = first; index <= last; index++) {{
+            if (content.model.cells.get(index).type !== 'code') continue;
+            content.activeCellIndex = index;
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+          }}
+        }}""",
+        start_of_cell,
+    )
