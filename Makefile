@@ -13,7 +13,7 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)

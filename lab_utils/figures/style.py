@@ -36,7 +36,7 @@ STYLE: Any = {
 }
 RISING = ("#9ECAE1", "#4292C6", "#08519C", "#08204A")  # from pale to dark: one thing at four later and later times
 WIDTH = 8.0  # inches, of every figure
-DPI = 130
+DPI = 200  # sharp on a screen with two pixels for each of a page's
 EXPLORER_DPI = 90  # of what is drawn anew at each move of a slider
 
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
