@@ -408,7 +408,7 @@ def test_notebook(path, monkeypatch):
     assert wrong_running(notebook) == []
     assert wrong_texts(notebook) == []
     assert wrong_formulas(notebook, monkeypatch) == []
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 3_000_000  # a page that opens at once, with figures for fine screens in it
     stored = path.read_text(encoding="utf-8")
     assert report.canonical(notebook) == stored, "store outputs with `python -m lab_utils.report --save`"
 
