@@ -26,8 +26,8 @@ from lab_utils.files import PROJECT
 
 # Each module imports only from floors below its own. A new module gets its place here.
 FLOORS = [
-    {"__init__", "files"},  # the ground below floor 0: settings, and where files are
-    {"points", "schedules", "tables"},
+    {"__init__", "files", "arguments"},  # the ground below floor 0: settings, and where files are
+    {"points", "schedules", "tables", "tensors"},
     {"model", "mixtures", "distances", "counts", "samplers", "chunks", "pictures", "validation"},
     {"optimal", "metrics", "training", "inference", "examine"},
     {"jobs", "losses", "likelihood", "sampling", "checks", "knowledge"},
