@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: report test lab student study bench clean
+.PHONY: report test soak lab student study bench clean
 
 report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: about your own points; PDF=1: printed, too
 	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(if $(PDF),--pdf) $(ARGS)
@@ -14,6 +14,11 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors
+SOAK := tests/test_survival.py tests/test_disk.py tests/test_tensors.py tests/test_fuzz.py tests/test_properties.py tests/long
+soak: $(VENV)/.test
+	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --verbose -rP $(SOAK) $(ARGS)
 
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)

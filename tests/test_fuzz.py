@@ -158,7 +158,7 @@ def test_any_table_is_read_or_refused(folder, content):
 
 @FEW_STEPS
 @given(st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_folder_of_chunks_is_taken_or_refused(folder, content, tmp_path_factory):
+def test_any_folder_of_chunks_is_taken_or_refused(folder, content):
     chunks = Chunks(folder / "out.npy", 10, 4)
     chunks.folder.mkdir(exist_ok=True)
     (chunks.folder / "job.json").write_bytes(content)

@@ -32,7 +32,7 @@ def bytes_of(folder):
 
 # --- killed
 
-KILLS = often(50, 500)
+KILLS = often(20, 500)
 SETTING = """
 import os, random, signal, sys, time
 from dataclasses import replace

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import torch
+from soak import SOAK, often
 
 SCRIPT = """
 import json, sys
@@ -25,7 +26,7 @@ from lab_utils.schedules import linear, sigmoid
 from lab_utils.training import Recipe, Trainer
 
 def train(schedule):
-    recipe = Recipe(epochs=5, checkpoints=(), warmup=20)
+    recipe = Recipe(epochs=3, checkpoints=(), warmup=20)
     trainer = Trainer(DiffusionGenerator(schedule=schedule), data.train, recipe)
     list(trainer)
     return trainer
@@ -35,8 +36,8 @@ order = (sigmoid, linear) if "backwards" not in sys.argv else (linear, sigmoid)
 trainers = {make.__name__: train(make()) for make in order}
 trainer = trainers["sigmoid"]
 model = trainer.averaged
-whole = sample(model, 2500)
-quick = sample(model, 5000, sampler=dpm_solver(model.schedule, 20))
+whole = sample(model, 1100)
+quick = sample(model, 3000, sampler=dpm_solver(model.schedule, 20))
 bench = Benchmark(data.held_out, data.train, size=1000, references=2)
 measured = {name: bench.measure(name, quick[:1000]).multiple for name in ("energy distance", "sharpness")}
 content = {"weights": trainer.average.detach(), "losses": torch.tensor(trainer.losses), "whole": whole, "quick": quick}
@@ -62,15 +63,45 @@ def usual():
     return made()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environment"),
-    [([], {}), (["backwards"], {}), ([], {"OMP_NUM_THREADS": "2"}), (["backwards"], {"OMP_NUM_THREADS": "3"})],
-    ids=["again", "in another order", "two threads", "three threads and another order"],
-)
-def test_the_same_bits(usual, arguments, environment):
-    again = made(*arguments, **environment)
+def apart(one, other):
+    """How far the numbers are apart, at most, each kind in its own units; and the measures, in parts of themselves."""
+    values = {
+        name: float((torch.tensor(other["values"][name]) - torch.tensor(value)).abs().max())
+        for name, value in one["values"].items()
+    }
+    measures = {name: abs(other["measured"][name] / value - 1) for name, value in one["measured"].items()}
+    return values | measures
+
+
+LAST_DIGITS = {
+    "weights": 1e-5,
+    "losses": 1e-6,
+    "whole": 1e-3,
+    "quick": 1e-3,
+    "energy distance": 1e-3,
+    "sharpness": 1e-3,
+}
+
+
+def only_last_digits(found):
+    print(found)
+    return all(found[name] < most for name, most in LAST_DIGITS.items())
+
+
+def test_the_same_bits_whatever_was_done_before(usual):
+    assert made()["sums"] == usual["sums"]
+    again = made("backwards")
     assert again["sums"] == usual["sums"]
     assert again["measured"] == usual["measured"]
+
+
+@pytest.mark.parametrize("threads", often([2], [2, 3, 4]))
+def test_on_more_threads_at_most_the_last_digits_differ(usual, threads):
+    """On two they are the same bits on all processors that were tried; `make soak` holds them to that."""
+    other = made(OMP_NUM_THREADS=str(threads))
+    assert only_last_digits(apart(usual, other))
+    if SOAK and threads == 2:
+        assert other["sums"] == usual["sums"]
 
 
 OLDER = {
@@ -84,13 +115,9 @@ OLDER = {
 }
 
 
-@pytest.mark.parametrize("environment", OLDER.values(), ids=OLDER)
-def test_with_other_instructions_only_the_last_digits_differ(usual, environment):
+@pytest.mark.parametrize("name", often(["no AVX"], [*OLDER]))
+def test_with_other_instructions_only_the_last_digits_differ(usual, name):
     """So little that no number that a notebook prints is another; and with the same ones, the same bits again."""
-    other = made(**environment)
-    apart = {
-        name: float((torch.tensor(other["values"][name]) - torch.tensor(values)).abs().max())
-        for name, values in usual["values"].items()
-    }
-    print(usual["isa"], other["isa"], apart, usual["measured"], other["measured"])
-    assert made(**environment)["sums"] == other["sums"]
+    other = made(**OLDER[name])
+    assert only_last_digits(apart(usual, other))
+    assert made(**OLDER[name])["sums"] == other["sums"]
