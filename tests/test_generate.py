@@ -366,7 +366,7 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
         (["--seed", "-1"], "the seed must be 0 or more, not -1"),
         (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler ddim or dpm; ddpm takes all 1000"),
         (["--steps", "1"], "whole number of 2 or more, not 1"),
-        (["--epochs", "0"], "epochs must be greater than 0, not 0"),
+        (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
     ],
 )

@@ -162,7 +162,7 @@ def wrong_environment(environment, project):
     environment, project = yaml.safe_load(environment), tomllib.loads(project)["project"]
     *conda, last = environment["dependencies"]
     pip = last.get("pip", []) if isinstance(last, dict) else []
-    extras = ",".join(extra for extra in project["optional-dependencies"] if extra != "bench")  # for `make bench` only
+    extras = ",".join(extra for extra in project["optional-dependencies"] if extra not in ("bench", "mutation"))
     return [
         f"{what}: {found!r}, where {wanted!r} should be"
         for what, found, wanted in [

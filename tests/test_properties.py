@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from soak import often
 from test_schedules import SCHEDULES
 
 from lab_utils.distances import energy_distance, mmd, sliced_w1, w2
@@ -50,6 +51,7 @@ GAUSSIANS = st.builds(
 
 
 @pytest.mark.parametrize("make", [ddim, dpm_solver], ids=["DDIM", "DPM-Solver++"])
+@settings(max_examples=often(25, 2000))
 @given(GAUSSIANS, st.sampled_from([linear(), cosine(), sigmoid()]))
 def test_from_noise_along_the_exact_denoiser_comes_the_gaussian(make, gaussian, schedule):
     """The way of each point is affine: its matrix A and its start b, found by least squares, give N(b, A Aᵀ)."""

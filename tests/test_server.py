@@ -55,8 +55,9 @@ def test_the_server_has_a_token_and_listens_on_loopback(lab):
         assert status(f"{address}{asked}") == 403
         assert status(f"{address}{asked}?token={'0' * len(token)}") == 403
         assert status(f"{address}{asked}?token={token}") == 200
-    server = psutil.Process(process.pid).children(recursive=True)[-1]
-    listening = {one.laddr for one in server.net_connections() if one.status == psutil.CONN_LISTEN}
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    connections = [one for each in started for one in each.net_connections()]
+    listening = {one.laddr for one in connections if one.status == psutil.CONN_LISTEN}
     assert port in {address.port for address in listening}
     assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
 

@@ -151,7 +151,7 @@ STAND = "print(*[job_of(network, DATA, LONG).open().epoch for network in network
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
-@pytest.mark.parametrize("names", [["one"], ["one", "other"]], ids=["here", "in processes"])
+@pytest.mark.parametrize("names", often([["one"]], [["one"], ["one", "other"]]))
 def test_an_interrupted_cell_keeps_what_was_trained_and_the_kernel_lives(names):
     manager, client = start_new_kernel()
 
