@@ -129,7 +129,7 @@ def lock(path: str | Path, timeout: float = -1) -> FileLock:
     It stands in the cache, not beside the file, which may lie among files that git keeps. Whoever comes second waits,
     or after `timeout` seconds gets a `TimeoutError`.
     """
-    file = cache_folder() / "locks" / f"{sha256(str(Path(path).resolve()).encode())[:16]}.lock"
+    file = cache_folder() / "locks" / f"{sha256(os.fsencode(Path(path).resolve()))[:16]}.lock"
     with _told(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
