@@ -34,15 +34,20 @@ def bytes_of(folder):
 
 KILLS = often(20, 500)
 SETTING = """
-import os, random, signal, sys, time
+import os, random, signal, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
+from tqdm import tqdm
 sys.path.insert(0, {tests!r})
 from small_runs import DATA, RECIPE, network
 from lab_utils import files, jobs
 from lab_utils.runs import fit, job_of
 jobs.SAVE_EVERY = 2
 LONG = replace(RECIPE, epochs=500, checkpoints=(100, 250, 400, 500))
+
+# tqdm's lock is one for all forked processes: who is killed while holding it would hold up the others
+tqdm.monitor_interval = 0
+tqdm.set_lock(threading.RLock())
 
 def train(folder):
     os.environ["DDPM_LAB_CACHE"] = str(Path(folder).resolve())
