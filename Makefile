@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: report test lab student study bench clean
+.PHONY: report test soak mutants lab student study bench clean
 
 report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: about your own points; PDF=1: printed, too
 	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(if $(PDF),--pdf) $(ARGS)
@@ -14,6 +14,16 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors
+SOAK := tests/test_survival.py tests/test_disk.py tests/test_tensors.py tests/test_fuzz.py tests/test_properties.py tests/long
+soak: $(VENV)/.test
+	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --verbose -rP $(SOAK) $(ARGS)
+
+mutants: $(VENV)/.test   # a test of the tests: small mistakes in four modules, one at a time; which does no test notice?
+	$(PIP) --editable '.[mutation]'
+	$(BIN)/mutmut run $(ARGS)
+	$(BIN)/mutmut results
 
 lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
@@ -30,7 +40,7 @@ bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
 
 clean:                   # take away what running made: the environment, trained models, the report
-	rm -rf $(VENV) .cache report .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache report mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are touched last, so an installation that failed is tried again.
 $(VENV)/.lab: pyproject.toml constraints.txt

@@ -8,7 +8,8 @@ from nbval.plugin import IPyNbFile
 
 settings.register_profile("lab", deadline=None)  # a busy machine is slow, not wrong
 settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples in every run
-settings.load_profile("ci" if os.environ.get("CI") else "lab")
+settings.register_profile("soak", deadline=None, max_examples=10_000)
+settings.load_profile("soak" if os.environ.get("DDPM_LAB_SOAK") else "ci" if os.environ.get("CI") else "lab")
 
 
 def pytest_configure(config: pytest.Config) -> None:

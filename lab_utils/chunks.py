@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,15 +18,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from pyarrow.csv import CSVWriter
 from pyarrow.parquet import ParquetWriter
 from torch import Tensor
 from tqdm import tqdm
 
-from lab_utils.files import lock, write_whole
+from lab_utils.arguments import is_whole
+from lab_utils.files import clear_parts, lock, write_whole
 from lab_utils.points import Units
+from lab_utils.tensors import DamagedError, load_tensors, save_tensors
 
 Pieces = Iterator[NDArray[np.float64]]  # (m, 2) each, in the data's own units
 
@@ -64,7 +66,7 @@ FORMATS: dict[str, Callable[[Path, int, Pieces], None]] = {
 
 def check(out: Path, n: int) -> None:
     """Raise a `ChunksError` unless `n` points can go to a new file at `out`, as far as can be told beforehand."""
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if not is_whole(n, least=1):
         raise ChunksError(f"the number of points must be a whole number of 1 or more, not {n!r}")
     if out.suffix not in FORMATS:
         raise ChunksError(f"{out} must end in {', '.join(FORMATS)}, which says what kind of file to write")
@@ -108,15 +110,14 @@ class Chunks:
         return min(self.most, self.n - number * self.most)
 
     def missing(self) -> Iterator[int]:
-        """The numbers of those that are not there, or not whole."""
-        return (number for number in self.numbers if not self._has(number))
+        """The numbers of those that are not there."""
+        return (number for number in self.numbers if not self._path(number).exists())
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06d}.f4"
+        return self.folder / f"{number:06d}.safetensors"
 
-    def _has(self, number: int) -> bool:
-        path = self._path(number)
-        return path.exists() and path.stat().st_size == 8 * self.size(number)
+    def _about(self, number: int) -> dict[str, int]:
+        return {"chunk": number, "points": self.size(number)}
 
     @contextmanager
     def open(self, about: dict[str, Any]) -> Iterator[None]:
@@ -137,6 +138,7 @@ class Chunks:
         with held:
             check(self.out, self.n)
             self._begin({"points": self.n, "points of a chunk": self.most, **about})
+            self._remove_damaged()
             try:
                 yield
             except BaseException as error:
@@ -163,13 +165,23 @@ class Chunks:
             with write_whole(path) as part:
                 part.write_text(json.dumps(about, indent=2), encoding="utf-8")
 
+    def _remove_damaged(self) -> None:
+        clear_parts(self.folder)
+        for number in self.numbers:
+            try:
+                self._read(number)
+            except FileNotFoundError:
+                pass
+            except DamagedError as error:
+                self._path(number).unlink()
+                tqdm.write(f"{error}. It is made again.", file=sys.stderr)
+
     def save(self, number: int, points: Tensor) -> None:
         """Keep a chunk's points: (m, 2) float32 in normalised units."""
-        with write_whole(self._path(number)) as part:
-            points.numpy().astype("<f4").tofile(part)
+        save_tensors(self._path(number), {"points": points}, self._about(number))
 
     def _read(self, number: int) -> Tensor:
-        return torch.from_numpy(np.fromfile(self._path(number), "<f4").reshape(self.size(number), 2))
+        return load_tensors(self._path(number), self._about(number))["points"]
 
     def assemble(self, units: Units, *, progress: bool) -> None:
         """Put them together, in the data's own units; the file takes its place when it is whole."""

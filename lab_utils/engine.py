@@ -185,7 +185,8 @@ def run_table(
         The file's rows that belong to `configurations`, with types as `read_table` gives them.
 
     Raises:
-        TableError: the configurations make no table, or the file is damaged or of another kind. Nothing has run.
+        TableError: the configurations make no table, or the file is damaged or of another kind, and nothing has run; or
+            it can't be written (any more), and the runs that were going on are lost.
         RunsFailedError: some runs failed, and the others are in the file. The next call tries them again.
         ConnectionError: there is no scheduler at that address, or it went away.
         KeyboardInterrupt: after it was said how many runs are in the file.
@@ -220,15 +221,17 @@ def run_table(
                 calls = ((key, partial(_run, function, row, inputs)) for key, row in todo.items())
                 for key, future in as_finished(client, calls):
                     try:
-                        add_run(path, inputs, key, future.result())
-                        done += 1
-                        bar.update()
-                        bar.set_postfix_str(_label(table[key], varying))
+                        made = future.result()
                     except CancelledError:
                         raise
                     except Exception as error:
                         failed[key] = error
                         tqdm.write(f"FAILED: {_label(table[key], inputs)}: {why(error)}")
+                        continue
+                    add_run(path, inputs, key, made)
+                    done += 1
+                    bar.update()
+                    bar.set_postfix_str(_label(table[key], varying))
     except (CancelledError, OSError) as error:  # a run's own OSError is among the failed
         raise ConnectionError(f"no connection to the scheduler; {standing(done)} ({error})") from error
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from lab_utils import SEED, inference, model, samplers, sampling, schedules
 from lab_utils.chunks import FORMATS, Chunks, ChunksError, check
 from lab_utils.engine import as_finished, connect, why
-from lab_utils.files import code_checksum, sha256
+from lab_utils.files import code_checksum, in_a_line, sha256
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Units, dataset
 from lab_utils.runs import fit
@@ -184,10 +184,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _said(error: BaseException) -> str:
-    return "; ".join([str(error) or "Interrupted", *getattr(error, "__notes__", [])])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the points; 0 when they are there, 1 when the disk or the cluster failed, 130 when interrupted."""
     command = parser()
@@ -212,12 +208,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress=not options.quiet,
         )
     except ValueError as error:
-        command.error(_said(error))
+        command.error(in_a_line(error))
     except OSError as error:
-        print(_said(error), file=sys.stderr)
+        print(in_a_line(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(_said(error), file=sys.stderr)
+        print(in_a_line(error), file=sys.stderr)
         return 130
     return 0
 

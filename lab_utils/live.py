@@ -16,11 +16,12 @@ import ipywidgets as widgets
 
 from lab_utils import figures
 from lab_utils.display import html_image, png
+from lab_utils.files import alone_at
 from lab_utils.losses import answers, mean_and_error, noise, squared
 from lab_utils.model import DiffusionGenerator
 from lab_utils.optimal import BestDenoiser
 from lab_utils.points import Dataset
-from lab_utils.runs import alone_at, job_of
+from lab_utils.runs import job_of
 from lab_utils.samplers import dpm_solver
 from lab_utils.sampling import sample
 from lab_utils.schedules import Schedule

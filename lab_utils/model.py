@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from lab_utils import SEED
+from lab_utils.arguments import is_number, is_whole
 from lab_utils.points import check_points
 from lab_utils.schedules import Schedule, check_timesteps, from_config, linear
 
@@ -90,8 +91,11 @@ class DiffusionGenerator(nn.Module):
             raise ValueError(f"give either a schedule or {', '.join(given)}, not both")
         sizes = {"width": width, "depth": depth, "input_frequencies": input_frequencies, "max_frequency": max_frequency}
         for name, size in sizes.items():
-            if not size > 0:
-                raise ValueError(f"{name} must be greater than 0, not {size}")
+            fits, what = (is_number, "number") if name == "max_frequency" else (is_whole, "whole number")
+            if not fits(size) or size <= 0:
+                raise ValueError(f"{name} must be a {what} greater than 0, not {size!r}")
+        if not is_whole(seed, least=0) or seed >= 2**63:
+            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
         self.schedule = schedule
         self.config: dict[str, Any] = {**sizes, "fading": fading, "seed": seed, "schedule": schedule.config}
 
@@ -123,8 +127,15 @@ class DiffusionGenerator(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DiffusionGenerator:
-        """Make a fresh model of the same build from its `config`."""
-        return cls(**{**config, "schedule": from_config(config["schedule"])})
+        """Make a fresh model of the same build from its `config`.
+
+        Raises:
+            ValueError: if there is no such model.
+        """
+        try:
+            return cls(**{**config, "schedule": from_config(config["schedule"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no model is made by {config!r:.300} ({error})") from error
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Predict the noise in `x_t`.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.files import DATA, DATA_VARIABLE
-from lab_utils.points import PointsError, load
+from lab_utils.points import PointsError, check_file, load
 
 FORMATS, SUFFIXES = ("PNG", "JPEG"), (".png", ".jpg", ".jpeg")
 MOST_BYTES, MOST_PIXELS = 50_000_000, 50_000_000  # of a file, and of the picture in it
@@ -95,9 +95,7 @@ def draw_picture(path: str | Path, n: int = 20_000, *, seed: int = SEED) -> Tens
 def _brightness(path: Path) -> NDArray[np.float64]:
     """(height, width), from 0 for black to 1 for white."""
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise PointsError(f"{path} has {size / 1e6:.0f} MB; a picture may have {MOST_BYTES / 1e6:.0f}")
+        check_file(path, MOST_BYTES)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the check below is stricter
             with Image.open(path, formats=FORMATS) as picture:

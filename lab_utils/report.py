@@ -37,7 +37,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from lab_utils import THREADS
-from lab_utils.files import DATA_VARIABLE, PROJECT, FolderError, write_whole, write_whole_folder
+from lab_utils.files import DATA_VARIABLE, PROJECT, FolderError, in_a_line, write_whole, write_whole_folder
 from lab_utils.pages import PRINT, WIDGET, Run, facts, write_pages
 
 OWN = "06"  # the notebook about points of one's own
@@ -259,7 +259,7 @@ def _save(run: Run, before: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the report; 0 when every notebook ran, 1 when one failed, 130 when interrupted."""
+    """Make the report; 0 when every notebook ran, 1 when one or the disk failed, 130 when interrupted."""
     command = parser()
     options = command.parse_args(arguments)
     if options.save and options.data:
@@ -288,6 +288,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shutil.copy2(page, folder)
     except (ReportError, FolderError) as error:
         command.error(f"{error}")
+    except OSError as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted. " + (f"The last report is still in {options.out}." if out.exists() else "No report."))
         return 130

@@ -7,21 +7,17 @@ lets no two processes train the same. How the training is done and saved stands 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 
 from lab_utils import model, points, schedules, training
-from lab_utils.files import cache_folder, code_checksum, lock, sha256
-from lab_utils.jobs import Job, finish, weights
+from lab_utils.files import alone_at, cache_folder, code_checksum, sha256
+from lab_utils.jobs import Job, finish, load_weights
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import Dataset
 from lab_utils.training import Recipe
@@ -39,13 +35,13 @@ class Run:
         """The model with the averaged weights after `epoch` epochs, ready to sample from.
 
         Raises:
-            ValueError: if that epoch is not one of the run's checkpoints.
+            ValueError: if that epoch is not one of the run's checkpoints, or its file is damaged.
         """
         kept = self.config["recipe"]["checkpoints"]
         if epoch not in kept:
             raise ValueError(f"epoch {epoch} was not kept; the checkpoints are {', '.join(map(str, kept))}")
         network = DiffusionGenerator.from_config(self.config["model"])
-        network.load_state_dict(load_file(weights(self.folder, epoch)))
+        network.load_state_dict(load_weights(self.folder, self.config, epoch))
         return network.eval().requires_grad_(False)
 
 
@@ -75,25 +71,13 @@ def job_of(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = N
     return Job(_place(config), config, data.train, recipe)
 
 
-@contextmanager
-def alone_at(paths: Iterable[Path]) -> Iterator[None]:
-    """Wait until nobody else trains any of these runs; until the block ends, nobody else does."""
-    with ExitStack() as stack:
-        for path in sorted({*paths}):  # in this order everywhere, so that no two wait for each other
-            try:
-                stack.enter_context(lock(path, timeout=0))
-            except TimeoutError:
-                tqdm.write(f"{path.name} is being trained already; waiting for it.", file=sys.stderr)
-                stack.enter_context(lock(path))
-        yield
-
-
 def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
     The run's folder in the cache is named by a checksum of everything that its result depends on. In it stand the
-    configuration, the averaged weights of each checkpoint, and the state of the last 100th epoch, from which an
-    interrupted run goes on to the same bits. `network` says what to build and with which first weights, and is left as
+    configuration, the averaged weights of each checkpoint, and the state of the last 100th epoch, from which a killed
+    run goes on to the same bits; Ctrl-C saves it first. What is damaged there is set aside, said aloud, and trained
+    again. `network` says what to build and with which first weights, and is left as
     it is; take the models from the run.
 
     Args:
@@ -103,7 +87,8 @@ def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None
         progress: whether to show a progress bar while it trains.
 
     Raises:
-        ValueError: if the state on disk cannot be read: delete the folder that it names.
+        OSError: if it can't be saved, on a full disk say; the next call goes on from what could.
+        KeyboardInterrupt: after Ctrl-C, when all is saved.
     """
     name = network.schedule.name
     return fit_all({name: network}, data, recipe, progress=progress)[name]

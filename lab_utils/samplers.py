@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from lab_utils.arguments import is_whole
 from lab_utils.schedules import Schedule
 
 VARIANCES = ("posterior", "beta")
@@ -65,7 +66,7 @@ def even_in_log_snr(schedule: Schedule, most: int, *, least: float = 0.0) -> lis
     Raises:
         ValueError: if `most` is no whole number of 2 or more.
     """
-    if isinstance(most, bool) or not isinstance(most, int) or most < 2:
+    if not is_whole(most, least=2):
         raise ValueError(f"the number of timesteps must be a whole number of 2 or more, not {most!r}")
     if most >= schedule.timesteps:
         return list(range(schedule.timesteps))

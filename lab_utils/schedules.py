@@ -8,7 +8,7 @@ last α 1e-3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -16,6 +16,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from lab_utils.arguments import is_whole
+
+MOST_TIMESTEPS = 1_000_000  # there are tables with a row for each
 MAX_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2: no single step may take everything away
 
 
@@ -153,8 +156,10 @@ class Denoiser(Protocol):
 
 
 def _check_count(timesteps: int) -> None:
-    if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
+    if not is_whole(timesteps, least=1):
         raise ScheduleError(f"timesteps must be a whole number of 1 or more, not {timesteps!r}")
+    if timesteps > MOST_TIMESTEPS:
+        raise ScheduleError(f"timesteps may be {MOST_TIMESTEPS:,} at most, not {timesteps:,}")
 
 
 def linear(beta_start: float = 1e-4, beta_end: float = 0.02, timesteps: int = 1000) -> Schedule:
@@ -223,14 +228,23 @@ def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, readin
 KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine}
 
 
-def from_config(config: dict[str, Any]) -> Schedule:
-    """Make a schedule again from its `config`."""
-    kind = config.get("kind")
-    if kind == "custom":
-        return Schedule(torch.tensor(config["betas"], dtype=torch.float64))
-    if kind not in KINDS:
-        raise ScheduleError(f"a schedule's kind is one of {', '.join(KINDS)}; got {kind!r}")
-    return KINDS[kind](**{key: value for key, value in config.items() if key != "kind"})
+def _custom(betas: Sequence[float]) -> Schedule:
+    return Schedule(torch.tensor(betas, dtype=torch.float64))
+
+
+def from_config(config: Mapping[str, Any]) -> Schedule:
+    """Make a schedule again from its `config`.
+
+    Raises:
+        ScheduleError: if there is no such schedule.
+    """
+    makers = {**KINDS, "custom": _custom}
+    try:
+        arguments = dict(config)
+        return makers[arguments.pop("kind")](**arguments)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        kinds = ", ".join(makers)
+        raise ScheduleError(f"no schedule is made by {config!r:.300} ({error}); its kind is one of {kinds}") from error
 
 
 THRESHOLDS = (0.5, 0.1, 0.01, 0.001)

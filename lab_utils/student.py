@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lab_utils.files import PROJECT, FolderError, sha256, write_whole, write_whole_folder
+from lab_utils.files import PROJECT, FolderError, in_a_line, sha256, write_whole, write_whole_folder
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _SOLUTION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}\n.*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -123,7 +123,7 @@ def write_copies(out: Path, notebooks: Path = NOTEBOOKS) -> tuple[Path, Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the copies; 0 when they are there."""
+    """Write the copies; 0 when they are there, 1 when the disk failed."""
     description = "Write student copies: the notebooks without their solutions, the code and the data, and one zip."
     command = argparse.ArgumentParser(prog="python -m lab_utils.student", description=description)
     out = Path(os.path.relpath(PROJECT / "student"))
@@ -134,6 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, archive = write_copies(options.out.resolve())
     except (StudentError, FolderError) as error:
         command.error(str(error))
+    except OSError as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 1
     print(f"Student copies: {os.path.relpath(folder)}\nTo hand out:    {os.path.relpath(archive)}")
     return 0
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import pandas as pd
 
-from lab_utils.files import lock, sha256, write_whole
+from lab_utils.files import clear_parts, in_a_line, lock, sha256, write_whole
 
 FACTS = ("lab", "python", "torch", "processor", "seconds")  # the columns that tell where and how long a run ran
 
@@ -104,7 +104,7 @@ def read(path: Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(text.splitlines(), strict=True)
-    except (ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise TableError(f"{path} can't be read as a table: {error}. {remedy}") from error
     first = header.index(FACTS[0]) if FACTS[0] in header else 0
     last = first + len(FACTS)
@@ -153,8 +153,20 @@ def _rank(cell: str) -> tuple[int, float, str]:
 
 
 def add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
-    """Put the rows of the run `key` into the file at `path`, together with whatever another process put there."""
+    """Put the rows of the run `key` into the file at `path`, together with whatever another process put there.
+
+    Raises:
+        TableError: it can't be written, or what another process put there can't be read; it is left as it is.
+    """
+    try:
+        _add_run(path, inputs, key, rows)
+    except OSError as error:
+        raise TableError(in_a_line(error)) from error
+
+
+def _add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
     with lock(path):
+        clear_parts(path.parent, path.name)
         table = read(path)
         table.runs.setdefault(key, rows)
         inputs = list(dict.fromkeys([*table.inputs, *inputs]))

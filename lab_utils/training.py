@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
+from lab_utils.arguments import is_number, is_whole
 from lab_utils.model import DiffusionGenerator
 from lab_utils.points import check_points
 from lab_utils.schedules import Schedule
@@ -74,18 +74,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check."""
-        for name in ("epochs", "batch_size", "learning_rate", "noises"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, not {getattr(self, name)}")
-        for name in ("warmup", "fixed_noises"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie in [0, 1); got {self.ema_decay}")
+        least = {"epochs": 1, "batch_size": 1, "noises": 1, "warmup": 0, "fixed_noises": 0, "seed": 0}
+        for name, smallest in least.items():
+            if not is_whole(value := getattr(self, name), smallest):
+                raise ValueError(f"{name} must be a whole number of {smallest} or more, not {value!r}")
+        if not (is_number(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a number greater than 0, not {self.learning_rate!r}")
+        if not (is_number(self.ema_decay) and 0 <= self.ema_decay < 1):
+            raise ValueError(f"ema_decay must lie in [0, 1); got {self.ema_decay!r}")
+        if not isinstance(self.decay, bool):
+            raise ValueError(f"decay must be True or False, not {self.decay!r}")
         for name in ("timesteps", "weights"):
-            if getattr(self, name) not in TIMESTEPS:
+            if getattr(self, name) not in [*TIMESTEPS]:
                 raise ValueError(f"{name} must be one of {', '.join(TIMESTEPS)}; got {getattr(self, name)!r}")
-        wrong = [epoch for epoch in self.checkpoints if not 1 <= epoch <= self.epochs]
+        if not isinstance(self.checkpoints, tuple | list):
+            raise ValueError(f"checkpoints must be several epochs, such as (200, 500); got {self.checkpoints!r}")
+        wrong = [epoch for epoch in self.checkpoints if not is_whole(epoch, 1) or not epoch <= self.epochs]
         if wrong:
             raise ValueError(f"checkpoints must lie in 1 … {self.epochs} epochs; got {wrong}")
 
@@ -192,20 +196,24 @@ class Trainer:
         errors = (network.predict(x_t, t) - epsilon).square()
         return (errors if self.counts is None else errors * self.counts[t]).mean()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on."""
+        adam: dict[str, Tensor] = self.optimiser.state[self.weights]
         return {
-            "network": self.network.state_dict(),
-            "average": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "weights": self.weights.detach(),
+            "average": self.average.detach(),
+            **{f"adam: {name}": tensor for name, tensor in adam.items()},
             "generator": self.generator.get_state(),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state that `state_dict` gave, of a trainer with the same network, points and recipe."""
+        with torch.no_grad():
+            self.weights.copy_(state["weights"])
+            self.average.copy_(state["average"])
+        self.optimiser.state[self.weights] = {
+            name.removeprefix("adam: "): tensor.clone() for name, tensor in state.items() if name.startswith("adam: ")
+        }
         self.generator.set_state(state["generator"])
         self.losses = state["losses"].tolist()

@@ -74,8 +74,8 @@ def test_what_is_there_and_whole_is_not_missing(chunks):
     with pytest.raises(StopError, match=r"3 of 6 chunks are in .*points\.npy\.parts; the same call") as end:
         stop(chunks, [0, 2, 5])
     assert end.value.missing == [0, 1, 2, 3, 4, 5]
-    (chunks.folder / "000002.f4").write_bytes(b"cut off")
-    (chunks.folder / ".000003.f4.0123.part").write_bytes(b"what a killed process leaves")
+    (chunks.folder / "000002.safetensors").write_bytes(b"cut off")
+    (chunks.folder / ".000003.safetensors.0123.part").write_bytes(b"what a killed process leaves")
     with pytest.raises(StopError) as end:
         stop(chunks, [])
     assert end.value.missing == [1, 2, 3, 4]
@@ -84,7 +84,7 @@ def test_what_is_there_and_whole_is_not_missing(chunks):
 def test_a_chunk_that_is_lost_at_the_last_moment_is_made_the_next_time(chunks):
     with pytest.raises(StopError, match="6 of 6 chunks"):
         stop(chunks, chunks.numbers)
-    (chunks.folder / "000001.f4").unlink()
+    (chunks.folder / "000001.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="5 of 6 chunks"), chunks.open(ABOUT):
         chunks.assemble(UNITS, progress=False)
     assert not chunks.out.exists()

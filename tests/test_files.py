@@ -1,8 +1,12 @@
 """Files are written whole or not at all, where the project says."""
 
+import errno
 import hashlib
 import os
 import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +17,9 @@ from lab_utils.files import (
     PROJECT,
     FolderError,
     cache_folder,
+    clear_parts,
     code_checksum,
+    in_a_line,
     lock,
     processor,
     sha256,
@@ -160,7 +166,77 @@ def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path):
     assert code_checksum(*modules) != before
 
 
+# --- a full disk, and what a killed process leaves
+
+
+def test_a_disk_that_is_full_names_the_file_and_what_to_do(tmp_path, monkeypatch):
+    """Where the system itself names none: writing to an open file."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    for path, remedy in (
+        (tmp_path / "c.txt", "can be written"),
+        (tmp_path / "cache" / "c", "or let DDPM_LAB_CACHE name another folder"),
+    ):
+        with pytest.raises(OSError, match="No space left") as caught, write_whole(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        said = in_a_line(caught.value)
+        assert said.startswith(f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}: '{path}'; {path} was not written")
+        assert said.endswith(remedy)
+
+
+def test_an_error_in_a_line_has_its_notes():
+    error = ValueError("wrong")
+    error.add_note("a note")
+    assert in_a_line(error) == "wrong; a note"
+    assert in_a_line(KeyboardInterrupt()) == "Interrupted"
+    assert in_a_line(MemoryError()) == "MemoryError"
+
+
+def test_half_written_files_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    for name in (".c.txt.0123.part", ".d.txt.4567.part", "c.txt", "x.part"):
+        (tmp_path / name).touch()
+    clear_parts(tmp_path, "c.txt")
+    assert everything(tmp_path) == [".d.txt.4567.part", "c.txt", "x.part"]
+    clear_parts(tmp_path)
+    assert everything(tmp_path) == ["c.txt", "x.part"]
+
+
 # --- whole folders
+
+
+def test_two_that_make_the_same_folder_wait_for_each_other_and_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    path, order, begun = tmp_path / "report", [], threading.Event()
+
+    def make(name):
+        with write_whole_folder(path, ".mine") as new:
+            begun.set()
+            order.append(f"{name} begins")
+            while name == "first" and "waiting for it" not in "".join(said):
+                said.append(capsys.readouterr().err)
+                time.sleep(0.01)
+            (new / name).touch()
+            order.append(f"{name} ends")
+
+    said = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(make, "first")
+        assert begun.wait(30)
+        second = pool.submit(make, "second")
+        first.result()
+        second.result()
+    assert f"Another process is at {path}; waiting for it." in "".join(said)
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
+    assert [file.name for file in path.iterdir()] != ["first"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_with_the_next(tmp_path):
+    left = tmp_path / ".report.part-abc"
+    left.mkdir()
+    (left / "index.html").write_text("half of")
+    (tmp_path / ".report.other").mkdir()  # not ours
+    with write_whole_folder(tmp_path / "report", ".mine"):
+        assert not left.exists()
+    assert everything(tmp_path) == [".report.other", "report", "report/.mine"]
 
 
 def test_a_crash_between_the_renames_of_a_folder_loses_nothing(tmp_path, monkeypatch):

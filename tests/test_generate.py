@@ -208,7 +208,7 @@ def test_a_scheduler_that_goes_away_is_an_error_that_says_what_is_kept(out, monk
 def test_what_is_interrupted_goes_on_with_the_missing_chunks(out, monkeypatch, drawn, error):
     assert interrupted(monkeypatch, out, 2, error).startswith(f"2 of 5 chunks are in {out}.parts")
     drawn.clear()
-    (out.parent / "points.npy.parts" / "000000.f4").write_bytes(b"cut off")
+    (out.parent / "points.npy.parts" / "000000.safetensors").write_bytes(b"cut off")
     make(out)
     assert drawn == [0, 4, 6, 8]
     assert torch.equal(read_points(out), POINTS)
@@ -303,14 +303,14 @@ def test_a_killed_command_goes_on(out, monkeypatch, drawn):
     process = subprocess.Popen([sys.executable, "-m", "lab_utils.generate", *arguments])
     folder, deadline = out.parent / "points.npy.parts", time.monotonic() + 300  # a busy machine is slow, not wrong
     try:
-        while len([*folder.glob("00*.f4")]) < 2:
+        while len([*folder.glob("00*.safetensors")]) < 2:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
-    kept = len([*folder.glob("00*.f4")])
+    kept = len([*folder.glob("00*.safetensors")])
     assert 2 <= kept < 10
     assert not out.exists()
     assert main(arguments) == 0
@@ -366,7 +366,7 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
         (["--seed", "-1"], "the seed must be 0 or more, not -1"),
         (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler ddim or dpm; ddpm takes all 1000"),
         (["--steps", "1"], "whole number of 2 or more, not 1"),
-        (["--epochs", "0"], "epochs must be greater than 0, not 0"),
+        (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
     ],
 )

@@ -26,8 +26,8 @@ from lab_utils.files import PROJECT
 
 # Each module imports only from floors below its own. A new module gets its place here.
 FLOORS = [
-    {"__init__", "files"},  # the ground below floor 0: settings, and where files are
-    {"points", "schedules", "tables"},
+    {"__init__", "files", "arguments"},  # the ground below floor 0: settings, and where files are
+    {"points", "schedules", "tables", "tensors"},
     {"model", "mixtures", "distances", "counts", "samplers", "chunks", "pictures", "validation"},
     {"optimal", "metrics", "training", "inference", "examine"},
     {"jobs", "losses", "likelihood", "sampling", "checks", "knowledge"},
@@ -162,7 +162,7 @@ def wrong_environment(environment, project):
     environment, project = yaml.safe_load(environment), tomllib.loads(project)["project"]
     *conda, last = environment["dependencies"]
     pip = last.get("pip", []) if isinstance(last, dict) else []
-    extras = ",".join(extra for extra in project["optional-dependencies"] if extra != "bench")  # for `make bench` only
+    extras = ",".join(extra for extra in project["optional-dependencies"] if extra not in ("bench", "mutation"))
     return [
         f"{what}: {found!r}, where {wanted!r} should be"
         for what, found, wanted in [

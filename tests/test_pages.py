@@ -180,6 +180,34 @@ def test_names_and_captions_are_text(made):
         assert "alert(1)" not in "".join(re.findall(r"<script.*?</script>", (made / name).read_text(), re.DOTALL))
 
 
+NOSY = """# Nosy
+
+![beside](beside.png) ![outside](../secret.png) ![outside](/secret.png) <img src="../secret.png">
+![outside](sub/../../secret.png) [a file](file:///etc/passwd) <img src="file:///etc/passwd">
+"""
+SLY = """from IPython.display import display
+name = "../../sly"
+label = {"kind": "figure", "name": name, "caption": "", "alt": ""}
+display({"image/png": "iVBORw0KGgo="}, raw=True, metadata={"lab": label})
+"""
+
+
+def test_nothing_outside_the_notebooks_folder_is_read_and_nothing_outside_the_report_is_written(tmp_path):
+    """A notebook that somebody sends may name any path; the report, which is handed on, must not hold that file."""
+    notebooks, secret = tmp_path / "notebooks", DOT + b"secret"
+    notebooks.mkdir()
+    (tmp_path / "secret.png").write_bytes(secret)
+    (notebooks / "beside.png").write_bytes(DOT)
+    save(notebooks / "01_nosy.ipynb", NOSY, SLY)
+    assert report.main(["--notebooks", str(notebooks), "--out", str(tmp_path / "out" / "report")]) == 0
+    page = (tmp_path / "out" / "report" / "01_nosy.html").read_text(encoding="utf-8")
+    assert base64.b64encode(DOT).decode() in page
+    assert base64.b64encode(secret).decode() not in page
+    assert "root:" not in page
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report"]
+    assert [path.name for path in (tmp_path / "out" / "report" / "figures").iterdir()] == ["sly.png"]
+
+
 def test_formulas_are_mathml(made):
     source = (made / "01_good.html").read_text(encoding="utf-8")
     assert source.count("<math") == 8

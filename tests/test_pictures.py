@@ -136,7 +136,7 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked(tmp_pat
 
 def test_a_file_that_is_too_large_is_not_even_opened(half_dark, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_BYTES", 10)
-    with pytest.raises(PointsError, match="MB; a picture may have"):
+    with pytest.raises(PointsError, match="MB; at most 0 are read"):
         draw_picture(half_dark)
 
 

@@ -296,6 +296,21 @@ def test_a_missing_file_and_a_folder_are_named_along_with_what_there_is(tmp_path
         load(tmp_path)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there are no such devices here")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_what_has_no_end_is_not_read(device):
+    with pytest.raises(PointsError, match=f"{device} is no ordinary file; save what comes from there as one"):
+        load(device)
+
+
+def test_a_file_that_is_too_large_is_not_even_opened(tmp_path, monkeypatch):
+    path = tmp_path / "huge.csv"
+    with path.open("wb") as file:
+        file.truncate(1_000_000_001)  # of holes, which take no room
+    with pytest.raises(PointsError, match=r"huge\.csv has 1000 MB; at most 1000 are read: take a part"):
+        load(path)
+
+
 # --- units
 
 # Whole numbers of a thousandth: a spread of numbers whose rounding errors are known.

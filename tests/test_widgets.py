@@ -1,10 +1,12 @@
 """The explorers: what their controls ask for, what they then show, and that a bad choice is explained, not raised."""
 
 import base64
+import itertools
 import time
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from small_runs import gaussian
 
 from lab_utils import figures, widgets
@@ -239,8 +241,27 @@ def test_a_click_on_the_curve_chooses_the_timestep_and_one_on_the_map_the_point(
 # --- speed
 
 
+def fastest(act):
+    """The least of the processor's own time in five tries."""
+    times = []
+    for _ in range(5):
+        started = time.thread_time()
+        act()
+        times.append(time.thread_time() - started)
+    return min(times)
+
+
+def draw_plainly():
+    """What matplotlib itself takes for two panels of 5000 points: a tenth of a second on an idle machine of 2024."""
+    figure = Figure(figsize=(8, 4), dpi=90, layout="constrained")
+    for axes in figure.subplots(1, 2):
+        axes.scatter(*np.random.default_rng(0).normal(size=(2, 5000)), s=1)
+        axes.set(title="title", xlabel="x", ylabel="y")
+    quick_png(figure)
+
+
 def test_each_explorer_answers_in_time():
-    """Less than 200 ms of the processor's own time, in the best of five: a busy machine is slow, and not wrong."""
+    """In twice the time of a plain figure: a fifth of a second; and a slow machine is slow, and not wrong."""
     data = dataset("cities")
     extent = (-200, 240, -130, 180)
     points = data.units.restore(data.train).numpy()
@@ -254,10 +275,6 @@ def test_each_explorer_answers_in_time():
     }
     took = {}
     for name, (explorer, description, values) in moves.items():
-        control, times = find(explorer, description), []
-        for value in (values * 3)[1:]:
-            started = time.thread_time()
-            control.value = value
-            times.append(time.thread_time() - started)
-        took[name] = min(times)
-    assert max(took.values()) < 0.2, took
+        control, value = find(explorer, description), itertools.cycle(values[::-1])
+        took[name] = fastest(lambda control=control, value=value: setattr(control, "value", next(value)))
+    assert max(took.values()) < 2 * fastest(draw_plainly), took
