@@ -23,7 +23,7 @@ from lab_utils.tables import TableError, read, read_table
 from lab_utils.training import Recipe
 from lab_utils.validation import validate
 
-FEW_STEPS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ FILES = st.one_of(
 )
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(FILES)
 def test_any_file_of_points_is_read_or_refused(folder, content):
     path = folder / "points.csv"
@@ -105,7 +105,7 @@ BROKEN = st.builds(
 )
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(PICTURES | BROKEN | st.binary(max_size=100), st.sampled_from([".png", ".jpg", ".JPEG"]))
 def test_any_picture_is_read_or_refused(folder, content, suffix):
     path = folder / f"picture{suffix}"
@@ -144,7 +144,7 @@ TABLES = st.one_of(
 )
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(TABLES)
 def test_any_table_is_read_or_refused(folder, content):
     path = folder / "table.csv"
@@ -156,7 +156,7 @@ def test_any_table_is_read_or_refused(folder, content):
     assert len(read_table(path)) == sum(len(rows) for rows in table.runs.values())
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_folder_of_chunks_is_taken_or_refused(folder, content):
     chunks = Chunks(folder / "out.npy", 10, 4)
@@ -197,7 +197,7 @@ SCHEDULES = st.one_of(
 )
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(SCHEDULES)
 def test_any_configuration_of_a_schedule_is_taken_or_refused(config):
     try:
@@ -213,7 +213,7 @@ MODEL = DiffusionGenerator(schedule=linear(timesteps=5), width=4, depth=1, input
 SIZES = st.integers(-3, 50) | st.floats() | st.sampled_from([None, True, "5", []])
 
 
-@FEW_STEPS
+@UNHURRIED
 @given(
     JSON
     | st.dictionaries(
