@@ -292,9 +292,6 @@ def test_a_schedule_of_ones_own_can_be_trained_and_found_again():
     assert fit(network(CUSTOM), DATA, RECIPE, progress=False).folder == run.folder
 
 
-# DAMAGE
-
-
 # --- progress
 
 

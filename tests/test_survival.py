@@ -40,8 +40,8 @@ from pathlib import Path
 from tqdm import tqdm
 sys.path.insert(0, {tests!r})
 from small_runs import DATA, RECIPE, network
-from lab_utils import files, jobs
-from lab_utils.runs import fit, job_of
+from lab_utils import jobs
+from lab_utils.runs import fit
 jobs.SAVE_EVERY = 2
 LONG = replace(RECIPE, epochs=500, checkpoints=(100, 250, 400, 500))
 

@@ -241,6 +241,19 @@ def test_a_click_on_the_curve_chooses_the_timestep_and_one_on_the_map_the_point(
 # --- speed
 
 
+def explorers(data, extent):
+    """Each explorer by its name, with one of its controls and two values for it."""
+    points = data.units.restore(data.train).numpy()
+    walks = {name: np.stack([points[:64] * (1 - k / 200) for k in range(200)]) for name in ("DDPM", "DDIM", "best")}
+    paths = {name: {0: points, 1: 2 * points} for name in ("linear", "sigmoid")}
+    return {
+        "schedule": (widgets.schedule_explorer(data, extent), "β, last step", (0.02, 0.03)),
+        "steps": (widgets.reverse_explorer(paths, extent), "reverse steps done", (0, 1)),
+        "walks": (widgets.walk_explorer(walks, points, extent), "point of noise", (3, 4)),
+        "posterior": (widgets.posterior_explorer(data, sigmoid(), np.ones(50), extent), "timestep t", (400, 500)),
+    }
+
+
 def fastest(act):
     """The least of the processor's own time in five tries."""
     times = []
@@ -262,17 +275,7 @@ def draw_plainly():
 
 def test_each_explorer_answers_in_time():
     """In twice the time of a plain figure: a fifth of a second; and a slow machine is slow, and not wrong."""
-    data = dataset("cities")
-    extent = (-200, 240, -130, 180)
-    points = data.units.restore(data.train).numpy()
-    walks = {name: np.stack([points[:64] * (1 - k / 200) for k in range(200)]) for name in ("DDPM", "DDIM", "best")}
-    paths = {name: {0: points, 1: points} for name in ("linear", "sigmoid")}
-    moves = {
-        "schedule": (widgets.schedule_explorer(data, extent), "β, last step", (0.02, 0.03)),
-        "steps": (widgets.reverse_explorer(paths, extent), "reverse steps done", (0, 1)),
-        "walks": (widgets.walk_explorer(walks, points, extent), "point of noise", (3, 4)),
-        "posterior": (widgets.posterior_explorer(data, sigmoid(), np.ones(50), extent), "timestep t", (400, 500)),
-    }
+    moves = explorers(dataset("cities"), (-200, 240, -130, 180))
     took = {}
     for name, (explorer, description, values) in moves.items():
         control, value = find(explorer, description), itertools.cycle(values[::-1])
