@@ -1,9 +1,19 @@
-"""What an argument may be, where Python itself is generous: to it, True is a whole number, and NaN a number."""
+"""What an argument may be, where Python and PyTorch are generous.
+
+To them True is a whole number, NaN a number, and one row as good as a table, which they then repeat.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor
+
+
+class PointsError(ValueError):
+    """Points that can't be used: the message says what came, what was expected and what to do."""
 
 
 def is_whole(value: Any, least: float = -math.inf) -> TypeGuard[int]:
@@ -14,3 +24,23 @@ def is_whole(value: Any, least: float = -math.inf) -> TypeGuard[int]:
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether it is a finite number."""
     return (isinstance(value, float) and math.isfinite(value)) or is_whole(value)
+
+
+def check_points(points: Tensor, name: str = "points") -> None:
+    """Raise `PointsError` unless `points` is a floating-point tensor of shape (n, 2); values are not looked at."""
+    if not isinstance(points, Tensor):
+        raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {type(points).__name__}")
+    if points.ndim != 2 or points.shape[1] != 2 or not points.is_floating_point():
+        got = f"{points.dtype} of shape {tuple(points.shape)}"
+        raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {got}")
+
+
+def check_finite(points: Tensor, name: str = "points") -> None:
+    """Raise `PointsError` unless `points` are finite, (n, 2) float32 or float64, and n is at least 1."""
+    check_points(points, name)
+    if not len(points):
+        raise PointsError(f"{name} points: none given, at least one is needed")
+    if points.dtype not in {torch.float32, torch.float64}:
+        raise PointsError(f"{name} points must be float32 or float64, not {points.dtype}; write points.float()")
+    if not torch.isfinite(points).all():
+        raise PointsError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lab_utils.arguments import check_finite
+
 LEAST = 10  # points in a cell, of both sets together: with fewer, a count is no approximate Gaussian
 
 
@@ -29,7 +31,12 @@ def count_differences(
     Returns:
         (rows, columns), the lowest row first; positive where the generated points are denser, NaN where both sets
         together have fewer than 10 points.
+
+    Raises:
+        ValueError: unless both are finite (n, 2) floats, n at least 1.
     """
+    check_finite(generated, "generated")
+    check_finite(real, "real")
     left, right, bottom, top = extent
     bounds = [[bottom, top], [left, right]]
     shape = (cells[1], cells[0])

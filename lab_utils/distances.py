@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from lab_utils import SEED
-from lab_utils.points import check_points
+from lab_utils.arguments import check_finite
 
 PAIRS = 2**18  # of a matrix of distances in memory at once: as many as fit into a core's own cache
 DIRECTIONS = 64  # of the sliced distance: enough for it to change by less than 0.1 % when the points are turned
@@ -32,17 +32,6 @@ W2_MOST = 10_000  # points: the solver then holds 4 GB, for 40 bytes a pair were
 
 Array = NDArray[Any]
 Balls = tuple[cKDTree, Array]
-
-
-def check(points: Tensor, name: str = "points") -> None:
-    """Raise a `ValueError`, which calls them `name`, unless they are finite (n, 2) float32 or float64, n at least 1."""
-    check_points(points, name)
-    if not len(points):
-        raise ValueError(f"{name} points: none given, at least one is needed")
-    if points.dtype not in {torch.float32, torch.float64}:
-        raise ValueError(f"{name} points must be float32 or float64, not {points.dtype}; write points.float()")
-    if not torch.isfinite(points).all():
-        raise ValueError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Distance:
 
     def check(self, points: Tensor, name: str = "points") -> None:
         """Raise a `ValueError`, which calls them `name`, unless this distance can be taken of the points."""
-        check(points, name)
+        check_finite(points, name)
         n = len(points)
         if n < self.least:
             raise ValueError(f"{name} points: {n} given, at least {self.least} are needed for this distance")
@@ -134,7 +123,9 @@ def _total(block: Tensor) -> float:
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
-    """Mean Euclidean distance between all pairs of (n, 2) `x` and (m, 2) `y`, in bounded memory."""
+    """Mean distance between all pairs of (n, 2) `x` and (m, 2) `y`, in bounded memory. Errors as `check_finite`."""
+    check_finite(x, "x")
+    check_finite(y, "y")
     return math.fsum(_total(block.sqrt_()) for block in _squares(x, y)) / (len(x) * len(y))
 
 
@@ -325,7 +316,7 @@ def copies(train: Tensor) -> Distance:
     Raises:
         ValueError: if there are none, they aren't finite, or have another shape or type.
     """
-    check(train, "training")
+    check_finite(train, "training")
     return Distance(
         """Share of points nearer to a training point than to a held-out one; ties count half (Meehan et al. 2020).
 

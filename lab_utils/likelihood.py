@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils import WORKERS
-from lab_utils.points import check_points
+from lab_utils.arguments import check_points
 from lab_utils.samplers import even_in_log_snr
 from lab_utils.schedules import Denoiser
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lab_utils import SEED, WORKERS
+from lab_utils.arguments import check_points
 from lab_utils.model import DiffusionGenerator
-from lab_utils.points import check_points
 from lab_utils.schedules import Denoiser, Schedule
 
 BLOCK = 4096  # noised points that one thread hands to a denoiser at once
@@ -68,15 +68,32 @@ def answers(denoiser: Denoiser, noised: Noised) -> Tensor:
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:
-    """(n,) float64: the mean over both coordinates of the squared differences of two (n, 2) tensors."""
+    """(n,) float64: the mean over both coordinates of the squared differences of two (n, 2) tensors.
+
+    Raises:
+        ValueError: if they have other shapes.
+    """
+    check_points(a, "a")
+    check_points(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must be as many; there are {len(a)} and {len(b)}")
     return (a - b).double().square().mean(dim=1)
+
+
+def _check_values(values: Tensor) -> None:
+    if values.ndim != 1:
+        raise ValueError(f"the values must have the shape (n,), one for each noised point; not {tuple(values.shape)}")
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
     """The mean of (n,) values that are in the order of t, and its standard error.
 
     Neighbours have nearly the same t; so their differences show the chance alone, not the change along t.
+
+    Raises:
+        ValueError: if they have another shape.
     """
+    _check_values(values)
     variance = values.diff().square().mean() / 2
     return float(values.mean()), float((variance / len(values)).sqrt())
 
@@ -85,8 +102,9 @@ def along_t(values: Tensor, groups: int = 50) -> Tensor:
     """(groups,): the means of (n,) values that are in the order of t, over `groups` equal stretches of 0 … T−1.
 
     Raises:
-        ValueError: if the values can't be shared out equally.
+        ValueError: if they have another shape, or can't be shared out equally.
     """
+    _check_values(values)
     if groups < 1 or len(values) % groups:
         raise ValueError(f"{len(values)} values can't be shared out over {groups} equal stretches of t")
     return values.reshape(groups, -1).mean(dim=1)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
-from lab_utils.distances import DISTANCES, check, copies
+from lab_utils.arguments import check_finite
+from lab_utils.distances import DISTANCES, copies
 
 FEW = 8  # pairs that the floor of a dear distance is taken of
 
@@ -87,7 +88,7 @@ class Benchmark:
         references: int = 5,
         seed: int = SEED,
     ) -> None:
-        check(held_out, "held_out")
+        check_finite(held_out, "held_out")
         if min(size, draws, references) < 1:
             raise ValueError(f"size, draws and references must be 1 or more; got {size}, {draws} and {references}")
         if 2 * size > len(held_out):
@@ -140,7 +141,7 @@ class Benchmark:
         for points in generated:
             if len(points) != self.size:
                 raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
-            check(points, "generated")
+            check_finite(points, "generated")
         prepared, floors = self._prepare(name)
         distance = self.known[name]
         rows = zip(generated, _parallel(distance.prepare, generated), strict=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from lab_utils import SEED, WORKERS
-from lab_utils.points import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, Dataset, check_points
+from lab_utils.arguments import check_points
+from lab_utils.points import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, Dataset
 
 BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
 FOLDS = 5

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from lab_utils import SEED
-from lab_utils.arguments import is_number, is_whole
-from lab_utils.points import check_points
+from lab_utils.arguments import check_points, is_number, is_whole
 from lab_utils.schedules import Schedule, check_timesteps, from_config, linear
 
 TIME_FREQUENCIES = 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lab_utils.arguments import check_points
 from lab_utils.mixtures import GaussianMixture
-from lab_utils.points import check_points
 from lab_utils.schedules import Schedule, check_timesteps
 
 

@@ -15,8 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lab_utils import SEED
+from lab_utils.arguments import PointsError
 from lab_utils.files import DATA, DATA_VARIABLE
-from lab_utils.points import PointsError, check_file, load
+from lab_utils.points import check_file, load
 
 FORMATS, SUFFIXES = ("PNG", "JPEG"), (".png", ".jpg", ".jpeg")
 MOST_BYTES, MOST_PIXELS = 50_000_000, 50_000_000  # of a file, and of the picture in it

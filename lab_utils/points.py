@@ -21,6 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lab_utils.arguments import PointsError, check_points
 from lab_utils.files import DATA, sha256
 
 # The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
@@ -44,10 +45,6 @@ CHECKERBOARD_CORNERS = torch.tensor(
 Array = NDArray[np.float64]
 
 
-class PointsError(ValueError):
-    """Points that can't be used: the message says what came, what was expected and what to do."""
-
-
 def check_file(path: Path, most: int) -> None:
     """Refuse what has more bytes than `most`, or no end at all.
 
@@ -60,15 +57,6 @@ def check_file(path: Path, most: int) -> None:
         raise PointsError(f"{path} is no ordinary file; save what comes from there as one")
     if about.st_size > most:
         raise PointsError(f"{path} has {about.st_size / 1e6:.0f} MB; at most {most / 1e6:.0f} are read: take a part")
-
-
-def check_points(points: Tensor, name: str = "points") -> None:
-    """Raise `PointsError` unless `points` is a floating-point tensor of shape (n, 2); values are not looked at."""
-    if not isinstance(points, Tensor):
-        raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {type(points).__name__}")
-    if points.ndim != 2 or points.shape[1] != 2 or not points.is_floating_point():
-        got = f"{points.dtype} of shape {tuple(points.shape)}"
-        raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {got}")
 
 
 def _moons(n: int, rng: Generator) -> Array:

@@ -198,8 +198,8 @@ def _data(path: Path | None) -> dict[str, str]:
     """
     if path is None:
         return {}
+    from lab_utils.arguments import PointsError
     from lab_utils.pictures import own_points  # here, for they are slow to import
-    from lab_utils.points import PointsError
     from lab_utils.validation import validate
 
     try:

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lab_utils.arguments import is_whole
+from lab_utils.arguments import check_points, is_whole
 from lab_utils.schedules import Schedule
 
 VARIANCES = ("posterior", "beta")
@@ -157,8 +157,12 @@ def reverse_step(
     `coefficients` is a row of a sampler's, as plain numbers.
 
     Raises:
-        ValueError: if the step needs x̂ and there is none.
+        ValueError: if the shapes differ, or if the step needs x̂ and there is none.
     """
+    check_points(x_t, "x_t")
+    shapes = [tuple(x.shape) for x in (x_t, epsilon, noise, x_t if before is None else before)]
+    if len({*shapes}) > 1:  # PyTorch would repeat the smaller ones
+        raise ValueError(f"x_t, the predicted ε, the noise and the x̂ before must have one shape; they have {shapes}")
     a, b, c, d = coefficients
     x = (a * x_t).sub_(epsilon, alpha=b)
     if c:

@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from lab_utils.arguments import is_whole
+from lab_utils.arguments import check_points, is_whole
 
 MOST_TIMESTEPS = 1_000_000  # there are tables with a row for each
 MAX_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2: no single step may take everything away
@@ -116,6 +117,13 @@ class Schedule:
         """(T,) β̃_t, the variance of q(x_{t−1} | x_t, x_0) (Ho et al. 2020, eq. 7); 0 at t = 0."""
         return self.betas * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
 
+    def _check(self, points: Tensor, t: Tensor, epsilon: Tensor) -> None:
+        check_points(points)
+        check_points(epsilon, "epsilon")
+        if points.shape != epsilon.shape:
+            raise ScheduleError(f"epsilon must be as many as the points, {len(points)}; there are {len(epsilon)}")
+        check_timesteps(t, self.timesteps, len(points))
+
     def q_sample(self, x_0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
         """Noise in one shot: x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε (Ho et al. 2020, eq. 4).
 
@@ -126,14 +134,17 @@ class Schedule:
 
         Returns:
             (n, 2) noised points, in the precision of `x_0`.
+
+        Raises:
+            ValueError: if an argument has another shape, or holds other numbers.
         """
-        check_timesteps(t, self.timesteps, len(x_0))
+        self._check(x_0, t, epsilon)
         alphas_cumprod = self.alphas_cumprod[t].reshape(-1, 1)
         return alphas_cumprod.sqrt().to(x_0) * x_0 + (1 - alphas_cumprod).sqrt().to(x_0) * epsilon
 
     def q_step(self, x_prev: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
         """Noise by the one step t: x_t = √α_t x_{t−1} + √β_t ε (Ho et al. 2020, eq. 2). Shapes as in `q_sample`."""
-        check_timesteps(t, self.timesteps, len(x_prev))
+        self._check(x_prev, t, epsilon)
         beta = self.betas[t].reshape(-1, 1)
         return (1 - beta).sqrt().to(x_prev) * x_prev + beta.sqrt().to(x_prev) * epsilon
 
@@ -155,7 +166,10 @@ class Denoiser(Protocol):
         ...
 
 
-def _check_count(timesteps: int) -> None:
+def _check_arguments(timesteps: int, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, Real):
+            raise ScheduleError(f"{name} must be a number, not {type(number).__name__}")
     if not is_whole(timesteps, least=1):
         raise ScheduleError(f"timesteps must be a whole number of 1 or more, not {timesteps!r}")
     if timesteps > MOST_TIMESTEPS:
@@ -164,7 +178,7 @@ def _check_count(timesteps: int) -> None:
 
 def linear(beta_start: float = 1e-4, beta_end: float = 0.02, timesteps: int = 1000) -> Schedule:
     """β rises linearly from `beta_start` to `beta_end` (Ho et al. 2020, section 4)."""
-    _check_count(timesteps)
+    _check_arguments(timesteps, beta_start=beta_start, beta_end=beta_end)
     config = {"kind": "linear", "beta_start": beta_start, "beta_end": beta_end, "timesteps": timesteps}
     return Schedule(torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64), config)
 
@@ -176,7 +190,7 @@ def _from_nodes(alphas_cumprod: Tensor, config: dict[str, Any], max_beta: float 
 
 def cosine(timesteps: int = 1000, offset: float = 0.008) -> Schedule:
     """ᾱ follows a squared cosine, β is clipped to 0.999 (Nichol & Dhariwal 2021, eq. 17)."""
-    _check_count(timesteps)
+    _check_arguments(timesteps, offset=offset)
     nodes = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
     curve = torch.cos((nodes + offset) / (1 + offset) * math.pi / 2) ** 2
     return _from_nodes(curve, {"kind": "cosine", "timesteps": timesteps, "offset": offset}, MAX_BETA)
@@ -198,7 +212,7 @@ def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, readin
     Raises:
         ScheduleError: if the reading is unknown or cannot be used, or unless start < end.
     """
-    _check_count(timesteps)
+    _check_arguments(timesteps, start=start, end=end)
     if not (math.isfinite(start) and math.isfinite(end) and start < end):
         raise ScheduleError(f"a sigmoid schedule needs finite start < end; got start = {start}, end = {end}")
     config = {"kind": "sigmoid", "start": start, "end": end, "timesteps": timesteps, "reading": reading}

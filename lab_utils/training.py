@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
-from lab_utils.arguments import is_number, is_whole
+from lab_utils.arguments import check_points, is_number, is_whole
 from lab_utils.model import DiffusionGenerator
-from lab_utils.points import check_points
 from lab_utils.schedules import Schedule
 
 # How timesteps may be drawn: which share of them evenly in log-SNR, and above which log-SNR; the rest evenly in t.

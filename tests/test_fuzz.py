@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lab_utils.arguments import PointsError
 from lab_utils.chunks import Chunks, ChunksError
 from lab_utils.model import DiffusionGenerator
 from lab_utils.pictures import draw_dots, own_points
-from lab_utils.points import Dataset, PointsError, load
+from lab_utils.points import Dataset, load
 from lab_utils.schedules import ScheduleError, from_config, linear, sigmoid
 from lab_utils.tables import TableError, read, read_table
 from lab_utils.training import Recipe

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lab_utils import pictures
+from lab_utils.arguments import PointsError
 from lab_utils.files import DATA, DATA_VARIABLE
 from lab_utils.pictures import EXAMPLE, PEN, chosen_source, draw_dots, draw_picture, own_points
-from lab_utils.points import PointsError
 
 
 def save(path, pixels, **options):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lab_utils import points as module
+from lab_utils.arguments import PointsError
 from lab_utils.files import DATA, sha256
 from lab_utils.points import (
     CHECKERBOARD_CORNERS,
@@ -24,7 +25,6 @@ from lab_utils.points import (
     SHAPES,
     SPLIT,
     Dataset,
-    PointsError,
     Units,
     check_points,
     dataset,

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -211,15 +212,25 @@ def test_the_report_in_words_holds_every_row_and_the_verdict():
     assert verdict == found.verdict
     assert [line.split("  ")[0] for line in lines] == list(found.rows())
     assert [line.split("  ")[-1].strip() for line in lines] == list(found.rows().values())
-    assert found.rows()["ᾱ < 0.5 from step"] == "501 of 1000"
-    assert found.rows()["ᾱ < 0.001 from step"] == "never"
+    assert found.rows() == {
+        "ᾱ, first step → last": "0.993307 → 0.0067",
+        "ᾱ < 0.5 from step": "501 of 1000",
+        "ᾱ < 0.1 from step": "721 of 1000",
+        "ᾱ < 0.01 from step": "960 of 1000",
+        "ᾱ < 0.001 from step": "never",
+        "steps with ᾱ < 0.01": "4.1%",
+        "SNR, first → last": "148 → 0.0067",
+        "gap to N(0, I) at T": "0.0067 nats",
+        "largest 1/√α": "1",
+    }
 
 
 # --- a schedule checks itself
 
 
 def test_the_sigmoid_with_its_ends_is_refused_and_the_reason_names_both_ends():
-    with pytest.raises(ScheduleError, match=r"exactly 1 at t = 0 and exactly 0 at t = 999.*0/0.*'clipped'"):
+    reason = r"exactly 1 at t = 0 and exactly 0 at t = 999.* Read it as 'clipped', on T\+1 nodes with β ≤ 0\.999\.$"
+    with pytest.raises(ScheduleError, match=reason):
         sigmoid(reading="ends")
 
 
@@ -245,11 +256,24 @@ def test_betas_that_break_a_rule_are_refused_and_the_rule_is_named(betas, reason
         Schedule(torch.tensor(betas, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("make", [linear, sigmoid, cosine])
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_each_schedule_has_a_thousand_steps_unless_asked_for_more_or_fewer(make):
+    assert make().timesteps == 1000
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("timesteps", [0, -1, 2.0, True, "10", None])
 def test_a_number_of_steps_that_is_none_is_refused(make, timesteps):
     with pytest.raises(ScheduleError, match="timesteps must be a whole number of 1 or more"):
         make(timesteps=timesteps)
+
+
+@pytest.mark.parametrize("argument", ["beta_start", "beta_end", "start", "end", "offset"])
+@pytest.mark.parametrize("value", ["5", None, sigmoid()], ids=["text", "none", "schedule"])
+def test_what_is_no_number_is_refused_by_its_name(argument, value):
+    make = next(make for make in KINDS.values() if argument in signature(make).parameters)
+    with pytest.raises(ScheduleError, match=f"^{argument} must be a number, not {type(value).__name__}$"):
+        make(**{argument: value})
 
 
 @pytest.mark.parametrize(
@@ -260,7 +284,7 @@ def test_a_number_of_steps_that_is_none_is_refused(make, timesteps):
         ({"start": -math.inf}, "finite start < end"),
         ({"end": math.nan}, "finite start < end"),
         ({"reading": "clip"}, "'raw', 'ends' or 'clipped', not 'clip'"),
-        ({"reading": "ends", "timesteps": 1}, "at least two points"),
+        ({"reading": "ends", "timesteps": 1}, "^a sigmoid .* needs at least two points$"),
         ({"start": -60.0}, "greater than 0"),  # so flat at its beginning that its first step adds no noise
     ],
 )
@@ -410,6 +434,20 @@ def test_both_ways_of_noising_are_their_formulas(t, dtype):
 def test_noising_refuses_timesteps_that_are_none(noise, t):
     with pytest.raises(ScheduleError, match="t must"):
         noise(linear(), torch.zeros(3, 2), t, torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("noise", [Schedule.q_sample, Schedule.q_step])
+@pytest.mark.parametrize(
+    ("points", "epsilon", "reason"),
+    [
+        (torch.zeros(3, 3), torch.zeros(3, 2), r"^points must be .* of shape \(3, 3\)"),
+        (torch.zeros(3, 2), torch.zeros(3, 1), r"^epsilon must be .* of shape \(3, 1\)"),
+        (torch.zeros(3, 2), torch.zeros(1, 2), r"^epsilon must be as many as the points, 3; there are 1$"),
+    ],
+)
+def test_noising_repeats_no_row_and_no_column(noise, points, epsilon, reason):
+    with pytest.raises(ValueError, match=reason):
+        noise(linear(), points, torch.tensor(5), epsilon)
 
 
 def test_t_single_steps_compose_to_the_one_shot_formula_exactly(schedule):

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_utils.points import SHAPES, Dataset, PointsError, draw, load
+from lab_utils.arguments import PointsError
+from lab_utils.points import SHAPES, Dataset, draw, load
 from lab_utils.validation import FAR, validate
 
 
