@@ -13,12 +13,15 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
-# what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors
-SOAK := tests/test_survival.py tests/test_disk.py tests/test_tensors.py tests/test_fuzz.py tests/test_properties.py tests/long
+# what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors,
+# the notebooks in another order; and all tests in another order
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+OFTEN := survival disk runs tensors fuzz properties shapes
 soak: $(VENV)/.test
-	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --verbose -rP $(SOAK) $(ARGS)
+	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/test_%.py) $(ARGS)
+	$(BIN)/pytest --no-cov $(PARALLEL) --random-order --random-order-seed=$$$$ tests
 
 mutants: $(VENV)/.test   # a test of the tests: small mistakes in four modules, one at a time; which does no test notice?
 	$(PIP) --editable '.[mutation]'

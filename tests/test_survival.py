@@ -32,7 +32,7 @@ def bytes_of(folder):
 
 # --- killed
 
-KILLS = often(20, 500)
+KILLS, ROUNDS = often(20, 500), often(3, 50)
 SETTING = """
 import os, random, signal, sys, threading, time
 from dataclasses import replace
@@ -124,12 +124,31 @@ run = train("killed")
 assert content(run) == content(whole)
 print(f"{{kills}} kills")
 """
+THREE_AT_ONCE = """
+rng, kills = random.Random(1), 0
+for number in range({rounds}):
+    folder = f"shared {{number}}"
+    processes = [child(lambda: train(folder)) for _ in range(3)]
+    rng.shuffle(processes)
+    for pid in processes[:2]:
+        time.sleep(rng.uniform(0, seconds / 3))
+        os.kill(pid, signal.SIGKILL)
+        kills += killed(pid)
+    assert os.waitstatus_to_exitcode(os.waitpid(processes[2], 0)[1]) == 0
+    run = Path(folder) / whole.relative_to(Path("whole").resolve())
+    assert content(run) == content(whole)
+print(f"{{kills}} kills in {rounds} times three processes")
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked and killed")
-@pytest.mark.parametrize("story", [AT_ANY_MOMENT, IN_THE_MIDDLE_OF_WRITING], ids=["at any moment", "while writing"])
+@pytest.mark.parametrize(
+    "story",
+    [AT_ANY_MOMENT, IN_THE_MIDDLE_OF_WRITING, THREE_AT_ONCE],
+    ids=["at any moment", "while writing", "two of three that want the same"],
+)
 def test_killed_again_and_again_it_ends_with_the_same_bits(story, tmp_path):
-    script = (SETTING + story).format(tests=str(Path(__file__).parent), kills=KILLS)
+    script = (SETTING + story).format(tests=str(Path(__file__).parent), kills=KILLS, rounds=ROUNDS)
     environment = {**os.environ, "DDPM_LAB_CACHE": ""}
     command = [sys.executable, "-c", script]
     done = subprocess.run(

@@ -6,12 +6,16 @@ telling PyTorch, oneDNN and MKL to do without the newer instructions of this one
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 import torch
 from soak import SOAK, often
+
+from lab_utils.files import PROJECT
 
 SCRIPT = """
 import json, sys
@@ -121,3 +125,40 @@ def test_with_other_instructions_only_the_last_digits_differ(usual, name):
     other = made(**OLDER[name])
     assert only_last_digits(apart(usual, other))
     assert made(**OLDER[name])["sums"] == other["sums"]
+
+
+# --- the notebooks
+
+
+def outputs(folder):
+    """All that the notebooks of `folder` show, pictures too."""
+    return {
+        (path.stem, number): cell.outputs
+        for path in sorted(folder.glob("*.ipynb"))
+        for number, cell in enumerate(nbformat.read(path, 4).cells)
+        if cell.cell_type == "code"
+    }
+
+
+def test_the_notebooks_show_the_same_in_a_row_again_and_each_alone_from_the_last_to_the_first(tmp_path):
+    """Pictures to the byte: in a row with nothing trained before, again with all trained, and alone with nothing."""
+
+    def run(name, cache, *only):
+        folder = tmp_path / name
+        if not folder.exists():
+            shutil.copytree(PROJECT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
+        command = [sys.executable, "-m", "lab_utils.report", "--save", "--notebooks", str(folder)]
+        command += ["--out", str(tmp_path / "report"), *(["--only", only[0]] if only else [])]
+        environment = {**os.environ, "DDPM_LAB_CACHE": str(tmp_path / cache)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        print(done.stdout)
+        return outputs(folder)
+
+    in_a_row = run("in a row", "first")
+    assert len(in_a_row) > 60
+    again = run("again", "first")
+    assert [key for key in in_a_row if again[key] != in_a_row[key]] == []
+    for number in ("06", "05", "04", "03", "02", "01"):
+        alone = run("alone", "second", number)
+    assert [key for key in in_a_row if alone[key] != in_a_row[key]] == []
