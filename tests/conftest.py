@@ -1,10 +1,19 @@
-"""What several test files share: a real browser."""
+"""What several test files share: a real browser, and Ctrl-C as it usually is."""
 
 import os
+import signal
 
 import pytest
 
 from lab_utils import report
+
+
+@pytest.fixture(autouse=True)
+def usual_ctrl_c():
+    """No test leaves another Ctrl-C behind: the next one may need it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def whole(cache, monkeypatch):
 
 def run_to_the_end(training):
     training.start()
-    training.wait(60)
+    training.wait(300)
     assert training.status.value.startswith("done"), training.status.value
 
 
@@ -66,7 +66,7 @@ def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(whole, monkeypatch)
     training = LiveTraining(network(), DATA, RECIPE, every=5)
     training.picture.observe(lambda _: training.stop(), "value")  # as soon as there is something to see
     training.start()
-    training.wait(60)
+    training.wait(300)
     assert training.status.value.startswith("stopped: epoch 2 of 23")
     assert (training.start_button.description, training.start_button.disabled) == ("Go on", False)
     assert training.stop_button.disabled
@@ -80,7 +80,7 @@ def test_fit_goes_on_with_what_was_stopped(whole):
     training = LiveTraining(network(), DATA, RECIPE, every=5)
     training.picture.observe(lambda _: training.stop(), "value")
     training.start()
-    training.wait(60)
+    training.wait(300)
     assert torch.equal(fit(network(), DATA, RECIPE, progress=False).losses, whole.losses)
 
 
@@ -101,7 +101,7 @@ def test_the_buttons_are_those_of_the_moment():
     )
     training.start_button.click()
     training.start()  # a second start changes nothing
-    training.wait(60)
+    training.wait(300)
     assert {*during} == {(True, False)}
     assert (training.start_button.disabled, training.stop_button.disabled) == (False, True)
 
@@ -113,7 +113,7 @@ def test_an_error_in_the_thread_is_shown(monkeypatch):
     monkeypatch.setattr(Trainer, "_loss", broken)
     training = LiveTraining(network(), DATA, RECIPE)
     training.start()
-    training.wait(60)
+    training.wait(300)
     assert training.status.value == "<b>Stopped:</b> OSError: no space left on &lt;device&gt;"
     assert not training.start_button.disabled
 
@@ -126,7 +126,7 @@ def test_it_waits_for_whoever_trains_the_same(capsys):
         training.wait(1)
         assert training.status.value.startswith("Working out the floor")
         assert not (job.folder / "config.json").exists()
-    training.wait(60)
+    training.wait(300)
     assert training.status.value.startswith("done")
 
 
