@@ -10,10 +10,10 @@ from lab_utils import report
 
 @pytest.fixture(autouse=True)
 def usual_ctrl_c():
-    """No test leaves another Ctrl-C behind: the next one may need it."""
-    before = signal.getsignal(signal.SIGINT)
+    """Ctrl-C does what it does in a terminal; what a shell script has in its background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
