@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # Dask takes a while to import, so those import it who start 
     from dask.distributed import Client, Future
 
 HERE = "127.0.0.1"  # the local cluster can be reached from this machine only
+PATIENCE = 300  # seconds without any worker, after which none is expected any more
 
 Function = Callable[[dict[str, Any]], list[dict[str, Any]]]
 Key = TypeVar("Key")
@@ -127,14 +128,22 @@ def as_finished(client: Client, calls: Iterable[tuple[Key, Callable[[], T]]]) ->
 
     Dask would take all of them at once, but then a call that kills its workers would take down with it whatever else
     waited there, and so many would need memory. It tries the call of a killed worker again by itself.
+
+    Raises:
+        ConnectionError: there was no worker for `PATIENCE` seconds: none came, or Dask did not replace one that died.
     """
     from dask.distributed import wait
 
     waiting = iter(calls)
     running: dict[Future[T], Key] = {}
+    seen = time.monotonic()
     while True:
-        threads = max(1, sum(client.nthreads().values()))  # workers may join later
-        for key, call in islice(waiting, max(0, threads - len(running))):
+        threads = sum(client.nthreads().values())  # workers may join later
+        if threads:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > PATIENCE:
+            raise ConnectionError(f"there was no worker for {PATIENCE} s")
+        for key, call in islice(waiting, max(0, max(1, threads) - len(running))):
             running[client.submit(call, pure=False)] = key
         if not running:
             return
@@ -188,7 +197,7 @@ def run_table(
         TableError: the configurations make no table, or the file is damaged or of another kind, and nothing has run; or
             it can't be written (any more), and the runs that were going on are lost.
         RunsFailedError: some runs failed, and the others are in the file. The next call tries them again.
-        ConnectionError: there is no scheduler at that address, or it went away.
+        ConnectionError: there is no scheduler at that address, or it went away, or no worker came for five minutes.
         KeyboardInterrupt: after it was said how many runs are in the file.
     """
     from dask.distributed import CancelledError
@@ -233,7 +242,7 @@ def run_table(
                     bar.update()
                     bar.set_postfix_str(_label(table[key], varying))
     except (CancelledError, OSError) as error:  # a run's own OSError is among the failed
-        raise ConnectionError(f"no connection to the scheduler; {standing(done)} ({error})") from error
+        raise ConnectionError(f"no connection to the cluster; {standing(done)} ({error})") from error
     except KeyboardInterrupt:
         tqdm.write(f"Interrupted: {standing(done)}")
         raise

@@ -90,7 +90,7 @@ def _on_cluster(scheduler: str, calls: Iterable[tuple[int, Call]], bar: tqdm[Any
     except KilledWorker as error:
         raise ConnectionError(f"the cluster can't do it: {why(error)}") from error
     except (CancelledError, OSError) as error:
-        raise ConnectionError(f"no connection to the scheduler at {scheduler} ({error})") from error
+        raise ConnectionError(f"no connection to the cluster at {scheduler} ({error})") from error
 
 
 def _check(out: Path, n: int, seed: int) -> None:

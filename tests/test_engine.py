@@ -19,7 +19,7 @@ import psutil
 import pytest
 from dask.distributed import LocalCluster
 
-from lab_utils import THREADS
+from lab_utils import THREADS, engine
 from lab_utils.engine import RunsFailedError, as_finished, connect, run_table
 from lab_utils.tables import FACTS, TableError, read_table, run_key
 
@@ -408,7 +408,18 @@ def test_a_scheduler_that_goes_away_is_an_error(path, tmp_path):
     ender = threading.Thread(target=end)
     ender.start()
     table = [{"number": 0}, {"number": 1, "wait": 3.0}, {"number": 2}]
-    with pytest.raises(ConnectionError, match="no connection to the scheduler; 1 of 3 runs are in"):
+    with pytest.raises(ConnectionError, match="no connection to the cluster; 1 of 3 runs are in"):
         run_table(partial(noted, log), table, path, scheduler=cluster.scheduler_address)
     ender.join()
     assert numbers(path) == [0]
+
+
+def test_where_no_worker_comes_nobody_waits_for_ever(path, tmp_path, monkeypatch):
+    """None on a cluster; or on this machine, where Dask has been seen to lose its last one and to start no other."""
+    monkeypatch.setattr(engine, "PATIENCE", 2)
+    cluster = threads(1)
+    cluster.scale(0)
+    table = [{"number": number} for number in range(3)]
+    with cluster, pytest.raises(ConnectionError, match=r"0 of 3 runs are in .* \(there was no worker for 2 s\)"):
+        run_table(partial(noted, tmp_path / "log"), table, path, scheduler=cluster.scheduler_address)
+    assert not path.exists()

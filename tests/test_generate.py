@@ -190,9 +190,7 @@ def test_a_scheduler_that_goes_away_is_an_error_that_says_what_is_kept(out, monk
             ending.close()
 
         monkeypatch.setattr(Chunks, "save", closing)
-        with pytest.raises(
-            ConnectionError, match=r"no connection to the scheduler at tcp://[\s\S]*1 of 5 chunks are in"
-        ):
+        with pytest.raises(ConnectionError, match=r"no connection to the cluster at tcp://[\s\S]*1 of 5 chunks are in"):
             make(out, scheduler=ending.scheduler_address)
     drawn.clear()
     monkeypatch.setattr(Chunks, "save", save)
