@@ -103,6 +103,7 @@ def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
         noise = torch.randn(5, 2, generator=generator) if row[2] else torch.zeros(5, 2)
         x, before = reverse_step(row, x, epsilon, noise, before), p * x - q * epsilon
     torch.testing.assert_close(kept[len(sampler)], x)
+    assert torch.equal(sample(denoiser, 5, seed=3, sampler=sampler), kept[len(sampler)])
 
 
 def test_a_network_is_sampled_like_any_other_denoiser_of_the_same_answers():
