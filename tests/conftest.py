@@ -10,7 +10,7 @@ from lab_utils import report
 
 @pytest.fixture(autouse=True)
 def usual_ctrl_c():
-    """Ctrl-C does what it does in a terminal; what a shell script has in its background ignores it."""
+    """Ctrl-C does what it does in a terminal. A shell script starts what runs in its background with Ctrl-C ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -355,8 +355,6 @@ def script(path, tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # a terminal sends Ctrl-C to all processes of the group, so to the workers too
-            # A shell starts what runs in the background with SIGINT ignored, and we would pass that on.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         processes.append(process)
         return process

@@ -186,8 +186,6 @@ def test_a_signal_stops_the_kernel_and_leaves_the_last_report(folder, tmp_path, 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell starts what runs in the background with SIGINT ignored, and we would pass that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 40
     while not (note.exists() and note.read_text()):
