@@ -300,5 +300,6 @@ def test_a_progress_bar_counts_points_under_its_label(capsys):
     said = capsys.readouterr().err
     assert "sampling, sigmoid" in said
     assert f"{BLOCK + 1}/{BLOCK + 1}" in said
+    assert "points/s" in said
     sample(Recorder(), BLOCK + 1)
     assert capsys.readouterr().err == ""
