@@ -194,6 +194,10 @@ def test_more_points_begin_with_the_same_whole_blocks():
     assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:BLOCK], initial_noise(BLOCK, seed=2))
 
 
+def test_one_point_alone_can_be_sampled():
+    assert sample(Recorder(), 1).shape == (1, 2)
+
+
 @pytest.mark.parametrize("first", [1, 3])
 def test_later_blocks_can_be_drawn_alone(first):
     """With noise at every step, so that each block's generator matters to its end."""
