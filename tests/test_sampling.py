@@ -236,6 +236,14 @@ def test_blocks_steps_and_seeds_have_different_noise():
     assert (torch.cov(x.T) - torch.eye(2)).abs().max() < 5 * math.sqrt(2 / n)
 
 
+def test_a_blocks_noise_is_one_of_2_to_the_63():
+    """With 32 bits, two of a million blocks of 1024 points would have the same noise, and so the same points."""
+    seeds = {sampling._generator(seed, block).initial_seed() for seed in range(20) for block in range(20)}
+    assert len(seeds) == 400
+    assert min(seeds) >= 0
+    assert 2**62 < max(seeds) < 2**63
+
+
 def test_no_global_random_state_is_read_or_changed():
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
