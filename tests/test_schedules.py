@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from inspect import signature
 
 import numpy as np
@@ -203,6 +204,27 @@ def test_the_verdict_says_what_is_wrong_with_its_number_and_nothing_else(schedul
         assert found.verdict == " ".join(found.findings)
     else:
         assert found.verdict.startswith("Healthy")
+
+
+def test_each_finding_is_a_whole_sentence():
+    assert sigmoid(timesteps=2).doctor().findings == [
+        "It never reaches noise: √ᾱ_T = 2.2% of every point is still there when sampling starts from N(0, I), which "
+        "knows nothing of it.",
+        "Its first step adds noise of σ = 0.71 at once, and blurs what is finer than that.",
+        "It reaches 0 too early: 50.0% of its steps have ᾱ < 0.01, where almost nothing of the data is left.",
+        "One reverse step multiplies by 1/√α = 31.6: a network must be exact there, or its output must be built so "
+        "that its error does not matter.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "words"), [("left", 0.02, NEVER), ("wasted", 0.2, EARLY), ("amplification", 10.0, EXTREME)]
+)
+def test_what_is_just_at_a_limit_is_healthy_and_above_it_not(number, limit, words):
+    healthy = HEALTHY.doctor()
+    assert replace(healthy, **{number: limit}).findings == []
+    (said,) = replace(healthy, **{number: 1.01 * limit}).findings
+    assert words in said
 
 
 def test_the_report_in_words_holds_every_row_and_the_verdict():
