@@ -259,12 +259,12 @@ def test_the_sigmoid_with_its_ends_is_refused_and_the_reason_names_both_ends():
 @pytest.mark.parametrize(
     ("betas", "reason"),
     [
-        ([0.1, math.nan, 0.2], r"finite; the beta of t = 1 is nan"),
-        ([0.1, 0.2, math.inf], r"finite; the beta of t = 2 is inf"),
-        ([0.0, 0.1], r"greater than 0 .*; the beta of t = 0 is 0"),
-        ([0.1, -0.1], r"greater than 0 .*; the beta of t = 1 is -0.1"),
-        ([0.1, 1.0], r"less than 1 .*; the beta of t = 1 is 1"),
-        ([1.5], r"less than 1 .*; the beta of t = 0 is 1.5"),
+        ([0.1, math.nan, 0.2], r"must be finite; the beta of t = 1 is nan"),
+        ([0.1, 0.2, math.inf], r"must be finite; the beta of t = 2 is inf"),
+        ([0.0, 0.1], r"must be greater than 0 \(.*\); the beta of t = 0 is 0"),
+        ([0.1, -0.1], r"must be greater than 0 \(.*\); the beta of t = 1 is -0.1"),
+        ([0.1, 1.0], r"must be less than 1 \(.*\); the beta of t = 1 is 1"),
+        ([1.5], r"must be less than 1 \(.*\); the beta of t = 0 is 1.5"),
         ([], r"shape \(T,\) .* not \(0,\)"),
         ([[0.1, 0.2]], r"shape \(T,\) .* not \(1, 2\)"),
         (0.1, r"shape \(T,\) .* not \(\)"),
