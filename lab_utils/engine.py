@@ -104,6 +104,8 @@ def connect(scheduler: str | None = None, workers: int = WORKERS) -> Iterator[Cl
     settings = {
         "distributed.nanny.pre-spawn-environ": environment,  # of the workers
         "distributed.scheduler.allowed-failures": 3,  # a run that has killed four workers has failed
+        # a killed worker is started again, however long that takes here; by default Dask gives it up after 15 s
+        "distributed.deploy.lost-worker-timeout": "1h",
     }
     with (
         TemporaryDirectory(prefix="ddpm-lab-", ignore_cleanup_errors=True) as folder,
