@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: report test soak mutants lab student study bench clean
 
@@ -17,7 +18,6 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 
 # what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors,
 # the notebooks in another order; and all tests in another order
-PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 OFTEN := survival disk runs tensors fuzz properties shapes
 soak: $(VENV)/.test
 	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/test_%.py) $(ARGS)

@@ -35,6 +35,14 @@ def check_points(points: Tensor, name: str = "points") -> None:
         raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {got}")
 
 
+def check_as_many(points: Tensor, others: Tensor, name: str, other: str) -> None:
+    """Raise `PointsError` unless both are points, and as many: PyTorch would repeat a single one."""
+    check_points(points, name)
+    check_points(others, other)
+    if len(points) != len(others):
+        raise PointsError(f"{other} must be as many as the {name}, {len(points)}; there are {len(others)}")
+
+
 def check_finite(points: Tensor, name: str = "points") -> None:
     """Raise `PointsError` unless `points` are finite, (n, 2) float32 or float64, and n is at least 1."""
     check_points(points, name)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lab_utils import SEED, WORKERS
-from lab_utils.arguments import check_points
+from lab_utils.arguments import check_as_many, check_points
 from lab_utils.model import DiffusionGenerator
 from lab_utils.schedules import Denoiser, Schedule
 
@@ -73,10 +73,7 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: if they have other shapes.
     """
-    check_points(a, "a")
-    check_points(b, "b")
-    if a.shape != b.shape:
-        raise ValueError(f"a and b must be as many; there are {len(a)} and {len(b)}")
+    check_as_many(a, b, "a", "b")
     return (a - b).double().square().mean(dim=1)
 
 

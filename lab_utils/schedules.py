@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from lab_utils.arguments import check_points, is_whole
+from lab_utils.arguments import check_as_many, is_whole
 
 MOST_TIMESTEPS = 1_000_000  # there are tables with a row for each
 MAX_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2: no single step may take everything away
@@ -118,10 +118,7 @@ class Schedule:
         return self.betas * (1 - self.alphas_cumprod_prev) / (1 - self.alphas_cumprod)
 
     def _check(self, points: Tensor, t: Tensor, epsilon: Tensor) -> None:
-        check_points(points)
-        check_points(epsilon, "epsilon")
-        if points.shape != epsilon.shape:
-            raise ScheduleError(f"epsilon must be as many as the points, {len(points)}; there are {len(epsilon)}")
+        check_as_many(points, epsilon, "points", "epsilon")
         check_timesteps(t, self.timesteps, len(points))
 
     def q_sample(self, x_0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:

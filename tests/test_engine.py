@@ -413,7 +413,7 @@ def test_a_scheduler_that_goes_away_is_an_error(path, tmp_path):
 
 
 def test_where_no_worker_comes_nobody_waits_for_ever(path, tmp_path, monkeypatch):
-    """None on a cluster; or on this machine, where Dask has been seen to lose its last one and to start no other."""
+    """Nor where Dask has given up the last one that there was."""
     monkeypatch.setattr(engine, "PATIENCE", 2)
     cluster = threads(1)
     cluster.scale(0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from soak import often
 
 import lab_utils
-from lab_utils.arguments import check_finite, check_points
+from lab_utils.arguments import check_as_many, check_finite, check_points
 from lab_utils.counts import count_differences
 from lab_utils.distances import DISTANCES, copies, energy_distance, mean_distance
 from lab_utils.likelihood import log_likelihood
@@ -61,6 +61,8 @@ def a_float(_n):
 
 # function and argument → how it is called with n points there, and what comes back: a shape, a float, or what has none
 POINTS = {
+    ("arguments.check_as_many", "others"): (lambda x: check_as_many(full(x), x, "points", "others"), None),
+    ("arguments.check_as_many", "points"): (lambda x: check_as_many(x, full(x), "points", "others"), None),
     ("arguments.check_points", "points"): (check_points, None),
     ("arguments.check_finite", "points"): (check_finite, None),
     ("counts.count_differences", "generated"): (lambda x: count_differences(x, REAL, *GRID), lambda n: (4, 3)),
