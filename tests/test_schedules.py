@@ -268,9 +268,9 @@ def test_the_sigmoid_with_its_ends_is_refused_and_the_reason_names_both_ends():
         ([], r"shape \(T,\) .* not \(0,\)"),
         ([[0.1, 0.2]], r"shape \(T,\) .* not \(1, 2\)"),
         (0.1, r"shape \(T,\) .* not \(\)"),
-        ([0.999] * 200, r"fall at every step.*t = 107 it does not"),  # 10⁻³²⁴ is below the smallest float64
-        ([1e-17, 0.1], r"fall at every step, from 1 .*t = 0 it does not"),  # 1 − 10⁻¹⁷ is 1: an infinite SNR
-        ([0.1, 1e-17], r"fall at every step.*t = 1 it does not"),
+        ([0.999] * 200, r"^alphas_cumprod must fall at every step.*; at t = 107 it does not"),  # 10⁻³²⁴ is no float64
+        ([1e-17, 0.1], r"fall at every step, from 1 .*; at t = 0 it does not"),  # 1 − 10⁻¹⁷ is 1: an infinite SNR
+        ([0.1, 1e-17], r"fall at every step.*; at t = 1 it does not"),
     ],
 )
 def test_betas_that_break_a_rule_are_refused_and_the_rule_is_named(betas, reason):
@@ -288,6 +288,12 @@ def test_each_schedule_has_a_thousand_steps_unless_asked_for_more_or_fewer(make)
 def test_a_number_of_steps_that_is_none_is_refused(make, timesteps):
     with pytest.raises(ScheduleError, match="timesteps must be a whole number of 1 or more"):
         make(timesteps=timesteps)
+
+
+def test_a_million_steps_are_the_most():
+    assert sigmoid(timesteps=1_000_000).timesteps == 1_000_000
+    with pytest.raises(ScheduleError, match="timesteps may be 1,000,000 at most, not 1,000,001"):
+        sigmoid(timesteps=1_000_001)
 
 
 @pytest.mark.parametrize("argument", ["beta_start", "beta_end", "start", "end", "offset"])
@@ -369,6 +375,12 @@ def test_whatever_can_be_built_is_usable_and_consistent(schedule):
     assert schedule.posterior_variance[0] == 0
     assert (schedule.posterior_variance <= betas).all()
     assert schedule.doctor().verdict
+
+
+def test_the_reverse_step_is_as_precise_as_the_noise_of_its_own_step_and_of_all_before_together(schedule):
+    """Of the product of two Gaussians: 1 / β̃ = α / β + 1 / (1 − ᾱ of the step before)."""
+    together = schedule.alphas / schedule.betas + 1 / (1 - schedule.alphas_cumprod_prev)
+    torch.testing.assert_close(1 / schedule.posterior_variance[1:], together[1:], rtol=1e-9, atol=0)
 
 
 # --- configurations
