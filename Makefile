@@ -18,9 +18,9 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 
 # what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors,
 # the notebooks in another order; and all tests in another order
-OFTEN := survival disk runs tensors fuzz properties shapes
+OFTEN := test_survival.py test_disk.py runs/test_fit.py base/test_tensors.py test_fuzz.py test_properties.py test_shape_contract.py
 soak: $(VENV)/.test
-	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/test_%.py) $(ARGS)
+	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/%) $(ARGS)
 	$(BIN)/pytest --no-cov $(PARALLEL) --random-order --random-order-seed=$$$$ tests
 
 mutants: $(VENV)/.test   # a test of the tests: small mistakes in four modules, one at a time; which does no test notice?
@@ -32,11 +32,10 @@ lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 	$(BIN)/jupyter lab notebooks $(ARGS)
 
 student: $(VENV)/.lab    # write student/ and student.zip: the notebooks without their solutions, to hand out
-	$(BIN)/python -m lab_utils.student $(ARGS)
+	$(BIN)/python -m lab_utils.exercises.student $(ARGS)
 
 study: $(VENV)/.lab      # train, sample and measure what data/study.csv and data/samplers.csv lack (hours, if all of it)
 	$(BIN)/python -m lab_utils.study $(ARGS)
-	$(BIN)/python -m lab_utils.steps $(ARGS)
 
 bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (three quarters of an hour)
 	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; the page says who is missing."

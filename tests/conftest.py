@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from lab_utils import report
+from lab_utils.report import printing
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +20,8 @@ def usual_ctrl_c():
 def chromium():
     """The path of a Chromium; without one the test is skipped, but not where everything is tested."""
     try:
-        return report.browser()
-    except report.ReportError as error:
+        return printing.browser()
+    except printing.ReportError as error:
         assert "CI" not in os.environ, "where everything is tested there must be a browser"
         pytest.skip(str(error))
 

@@ -2,10 +2,11 @@
 
 import torch
 
-from lab_utils.model import DiffusionGenerator
-from lab_utils.points import Dataset, draw
-from lab_utils.schedules import sigmoid
-from lab_utils.training import Recipe
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.schedules import sigmoid
+from lab_utils.diffusion.training import Recipe
+from lab_utils.points.dataset import Dataset
+from lab_utils.points.shapes import draw
 
 SCHEDULE = sigmoid(timesteps=50)
 RECIPE = Recipe(epochs=23, batch_size=30, warmup=5, checkpoints=(4, 10, 17, 23))

@@ -4,14 +4,14 @@ import subprocess
 import sys
 
 import pytest
-from test_chunks import read_points
+from point_files import read_points
 from test_pages import save
 
 ARGUMENTS = {
     "report": ["lab_utils.report", "--notebooks", "zeszyt ćwiczeń", "--out", "żółw 1"],
-    "student": ["lab_utils.student", "--out", "żółw 2"],
+    "student": ["lab_utils.exercises.student", "--out", "żółw 2"],
     "generate": [
-        *("lab_utils.generate", "--points", "300", "--data", "gęś.csv", "--epochs", "1", "--sampler", "dpm"),
+        *("lab_utils.runs.generate", "--points", "300", "--data", "gęś.csv", "--epochs", "1", "--sampler", "dpm"),
         *("--out", "żółw.npy"),
     ],
 }

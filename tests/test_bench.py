@@ -8,8 +8,8 @@ import pytest
 import torch
 from benchmarks import bench, contender, edm, page, peers, race, rates, sizes, summaries, verdicts
 
-from lab_utils.points import Dataset
-from lab_utils.report import MARKER
+from lab_utils.points.dataset import Dataset
+from lab_utils.report.__main__ import MARKER
 
 MEAN, STD = torch.tensor([0.5, -0.3]), torch.tensor([1.2, 0.7])
 # rates for a few seconds of training, and samplers that are quick

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lab_utils.files import PROJECT, cache_folder
+from lab_utils.base.files import PROJECT, cache_folder
 
 TOKEN = "of-this-test"
 SHOTS = cache_folder() / "screenshots"  # to be looked at

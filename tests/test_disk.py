@@ -7,17 +7,20 @@ import os
 import subprocess
 
 import pytest
+from clusters import threads
+from point_files import read_points
 from small_runs import DATA, RECIPE, network
 from soak import often
-from test_chunks import read_points
-from test_engine import TABLE, results, threads, without_seconds
 from test_generate import MODEL, QUICK, UNITS, N
 from test_pages import save
+from test_running import TABLE, results, without_seconds
 
-from lab_utils import generate, jobs, report, student
-from lab_utils.engine import run_table
-from lab_utils.files import in_a_line
-from lab_utils.runs import fit
+from lab_utils.base.files import in_a_line
+from lab_utils.exercises import student
+from lab_utils.report.__main__ import main as make_report
+from lab_utils.runs import generate, jobs
+from lab_utils.runs.fit import fit
+from lab_utils.study.running import run_table
 
 SIZE = 24_000_000  # bytes; student copies need most
 
@@ -113,7 +116,7 @@ def page(folder, capsys, **_):
     notebooks = folder.parent / "notebooks"
     notebooks.mkdir(exist_ok=True)
     save(notebooks / "01_one.ipynb", "# One", "print(6 * 7)")
-    saying(report.main, ["--notebooks", str(notebooks), "--out", str(folder / "report")], capsys)
+    saying(make_report, ["--notebooks", str(notebooks), "--out", str(folder / "report")], capsys)
     return sorted(path.name for path in (folder / "report").iterdir())
 
 

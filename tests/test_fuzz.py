@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab_utils.arguments import PointsError
-from lab_utils.chunks import Chunks, ChunksError
-from lab_utils.model import DiffusionGenerator
-from lab_utils.pictures import draw_dots, own_points
-from lab_utils.points import Dataset, load
-from lab_utils.schedules import ScheduleError, from_config, linear, sigmoid
-from lab_utils.tables import TableError, read, read_table
-from lab_utils.training import Recipe
-from lab_utils.validation import validate
+from lab_utils.base.arguments import PointsError
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.schedules import ScheduleError, from_config, linear, sigmoid
+from lab_utils.diffusion.training import Recipe
+from lab_utils.points.dataset import Dataset
+from lab_utils.points.pictures import draw_dots, own_points
+from lab_utils.points.reading import load
+from lab_utils.points.validation import validate
+from lab_utils.runs.chunks import Chunks, ChunksError
+from lab_utils.study.table import TableError, read, read_table
 
 UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 

@@ -4,6 +4,7 @@ Each rule is a function that gives what is wrong as a list of sentences, and is 
 """
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -20,24 +21,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lab_utils import pages, report
-from lab_utils.display import METADATA_KEY
-from lab_utils.files import PROJECT
+from lab_utils import METADATA_KEY, ROOMS
+from lab_utils.base.files import PROJECT
+from lab_utils.report import formulas
+from lab_utils.report.run import canonical
 
-# Each module imports only from floors below its own. A new module gets its place here.
-FLOORS = [
-    {"__init__", "files", "arguments"},  # the ground below floor 0: settings, and where files are
-    {"points", "schedules", "tables", "tensors"},
-    {"model", "mixtures", "distances", "counts", "samplers", "chunks", "pictures", "validation"},
-    {"optimal", "metrics", "training", "inference", "examine"},
-    {"jobs", "losses", "likelihood", "sampling", "checks", "knowledge"},
-    {"runs", "figures", "display", "engine"},
-    {"widgets", "live", "pages", "study", "generate"},
-    {"results", "steps"},
-    {"claims"},
-    {"report", "student"},
-]
-FLOOR = {module: number for number, modules in enumerate(FLOORS, -1) for module in modules}
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 
 
@@ -67,49 +55,64 @@ def imports(source):
             yield from (f"{package}.{alias.name}" for alias in node.names)
 
 
-def modules(folder):
-    """Each file of the package, with the name of its module: that of its folder, where it lies in one."""
+def wrong_rooms(folder):
+    """Imports from a room that does not stand above, a folder that is no room, and a module that stands in none."""
+    found, rooms = [], [*ROOMS]
     for path in sorted(folder.rglob("*.py")):
-        yield path, path.relative_to(folder).with_suffix("").parts[0]
-
-
-def wrong_floors(folder):
-    found = []
-    for path, here in modules(folder):
-        if here not in FLOOR:
-            found.append(f"{path.name} has no floor: give it its place in FLOORS, in tests/test_house.py")
+        room, *inside = path.relative_to(folder).parts
+        if not inside:
+            if room != "__init__.py":
+                found.append(f"{room} stands in no room")
             continue
-        named = {name.split(".")[1] for name in imports(path.read_text(encoding="utf-8")) if name[:10] == "lab_utils."}
-        at_home = {here} if path.parent != folder else set()  # the files of one folder may ask each other
-        for module in sorted((named - at_home) & FLOOR.keys()):
-            if FLOOR[module] >= FLOOR[here]:
-                found.append(f"{here}, on floor {FLOOR[here]}, imports {module}, on floor {FLOOR[module]}")
-    return found
+        if room not in rooms:
+            found.append(f"{room} is no room of the table in lab_utils/__init__.py")
+            continue
+        for name in imports(path.read_text(encoding="utf-8")):
+            package, *parts = name.split(".")
+            if package == "lab_utils" and parts and parts[0] in rooms[rooms.index(room) + 1 :]:
+                found.append(f"{room}/{'/'.join(inside)} imports from {parts[0]}, which is not above {room}")
+    return sorted({*found})
 
 
-def test_modules_import_only_from_floors_below():
-    assert wrong_floors(PROJECT / "lab_utils") == []
-    assert set(FLOOR) == {module for _, module in modules(PROJECT / "lab_utils")}
+def test_a_room_imports_only_from_those_above():
+    assert wrong_rooms(PROJECT / "lab_utils") == []
+    assert {path.name for path in (PROJECT / "lab_utils").iterdir() if (path / "__init__.py").exists()} == {*ROOMS}
 
 
 @pytest.mark.parametrize(
     ("module", "source", "said"),
     [
-        ("points", "from lab_utils.report import main", "points, on floor 0, imports report, on floor 8"),
-        ("points", "def f():\n    import lab_utils.schedules", "points, on floor 0, imports schedules, on floor 0"),
-        ("files", "from . import points", "files, on floor -1, imports points, on floor 0"),
-        ("model", "from .optimal import BestDenoiser", "model, on floor 1, imports optimal, on floor 2"),
-        ("attic", "", "attic.py has no floor"),
-        ("checks/task", "from lab_utils import claims", "checks, on floor 3, imports claims, on floor 7"),
+        ("points/maps", "from lab_utils.report import main", "points/maps.py imports from report"),
+        ("points/maps", "def f():\n    import lab_utils.diffusion.schedules", "points/maps.py imports from diffusion"),
+        ("base/maps", "from lab_utils import points", "base/maps.py imports from points"),
+        (
+            "exact/maps",
+            "from lab_utils.exact import mixtures\nfrom lab_utils.measure import x",
+            "exact/maps.py imports",
+        ),
+        ("attic/maps", "", "attic is no room"),
+        ("maps", "", "maps.py stands in no room"),
     ],
 )
-def test_an_import_upward_is_found(tmp_path, module, source, said):
-    (tmp_path / "checks").mkdir()
-    (tmp_path / "checks" / "noising.py").write_text("from lab_utils.checks.task import Task")
-    (tmp_path / f"{module}.py").write_text(source)
-    (tmp_path / "report.py").write_text("from lab_utils import SEED, pages\nimport lab_utils.points, os")
-    (found,) = wrong_floors(tmp_path)
+def test_an_import_from_below_is_found(tmp_path, module, source, said):
+    right = {
+        "__init__": "",
+        "report/pages": "from lab_utils.points import dataset\nfrom lab_utils import SEED, figures",
+    }
+    for name, text in {**right, module: source}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(text)
+    (found,) = wrong_rooms(tmp_path)
     assert found.startswith(said)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for_and_exports_what_it_promises(room):
+    module = importlib.import_module(f"lab_utils.{room}")
+    assert module.__doc__
+    exported = getattr(module, "__all__", [])
+    assert len({*exported}) == len(exported)
+    assert all(hasattr(module, name) for name in exported)
 
 
 def importers(package, files):
@@ -143,8 +146,11 @@ def test_an_import_is_found_in_a_notebook(tmp_path):
 @pytest.mark.parametrize(
     ("modules", "slow"),
     [
-        ("lab_utils, lab_utils.files, lab_utils.report", {"torch", "pandas", "matplotlib"}),
-        ("lab_utils.claims, lab_utils.generate, lab_utils.widgets", {"distributed", "ot", "scipy.stats", "sklearn"}),
+        ("lab_utils, lab_utils.base.files, lab_utils.report.__main__", {"torch", "pandas", "matplotlib"}),
+        (
+            "lab_utils.study, lab_utils.runs.generate, lab_utils.widgets",
+            {"distributed", "ot", "scipy.stats", "sklearn"},
+        ),
     ],
 )
 def test_what_is_slow_to_import_is_imported_where_it_is_needed(modules, slow):
@@ -383,7 +389,7 @@ def wrong_texts(notebook):
 
 def wrong_formulas(notebook, monkeypatch):
     """Formulas of Markdown cells and captions that don't become MathML."""
-    found, convert = [], pages.formula
+    found, convert = [], formulas.formula
 
     def checked(tex, display="inline"):
         mathml = convert(tex, display)
@@ -392,12 +398,12 @@ def wrong_formulas(notebook, monkeypatch):
         return mathml
 
     with monkeypatch.context() as patch:
-        patch.setattr(pages, "formula", checked)
+        patch.setattr(formulas, "formula", checked)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                pages.markdown(cell.source)
+                formulas.markdown(cell.source)
             for output in cell.get("outputs", []):
-                pages.markdown(output.get("metadata", {}).get(METADATA_KEY, {}).get("caption", ""))
+                formulas.markdown(output.get("metadata", {}).get(METADATA_KEY, {}).get("caption", ""))
     return found
 
 
@@ -410,7 +416,7 @@ def test_notebook(path, monkeypatch):
     assert wrong_formulas(notebook, monkeypatch) == []
     assert path.stat().st_size < 3_000_000  # a page that opens at once, with figures for fine screens in it
     stored = path.read_text(encoding="utf-8")
-    assert report.canonical(notebook) == stored, "store outputs with `python -m lab_utils.report --save`"
+    assert canonical(notebook) == stored, "store outputs with `python -m lab_utils.report --save`"
 
 
 PYTHON3 = {"name": "python3", "display_name": "Python 3"}

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from soak import often
 from test_schedules import SCHEDULES
 
-from lab_utils.distances import energy_distance, mmd, sliced_w1, w2
-from lab_utils.mixtures import GaussianMixture
-from lab_utils.optimal import BestDenoiser
-from lab_utils.samplers import ancestral, ddim, dpm_solver
-from lab_utils.sampling import initial_noise, sample
-from lab_utils.schedules import cosine, linear, sigmoid
+from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver
+from lab_utils.diffusion.sampling import initial_noise, sample
+from lab_utils.diffusion.schedules import cosine, linear, sigmoid
+from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.mixtures import GaussianMixture
+from lab_utils.measure.distances import energy_distance, mmd, sliced_w1, w2
 
 # --- a Gaussian there and back
 

@@ -10,7 +10,7 @@ import urllib.request
 import psutil
 import pytest
 
-from lab_utils.files import PROJECT
+from lab_utils.base.files import PROJECT
 
 
 @pytest.fixture

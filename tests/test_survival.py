@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from small_runs import DATA, RECIPE, network, same
 from soak import often
 
-from lab_utils import jobs
-from lab_utils.runs import fit, fit_all, job_of
-from lab_utils.schedules import linear
-from lab_utils.tensors import DamagedError
-from lab_utils.training import Trainer
+from lab_utils.base.tensors import DamagedError
+from lab_utils.diffusion.schedules import linear
+from lab_utils.diffusion.training import Trainer
+from lab_utils.runs import jobs
+from lab_utils.runs.fit import fit, fit_all, job_of
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ from tqdm import tqdm
 sys.path.insert(0, {tests!r})
 from small_runs import DATA, RECIPE, network
 from lab_utils import jobs
-from lab_utils.runs import fit
+from lab_utils.runs.fit import fit
 jobs.SAVE_EVERY = 2
 LONG = replace(RECIPE, epochs=500, checkpoints=(100, 250, 400, 500))
 
@@ -166,8 +166,8 @@ import sys
 sys.path.insert(0, {tests!r})
 from small_runs import DATA, RECIPE, network
 from dataclasses import replace
-from lab_utils.runs import fit_all, job_of
-from lab_utils.schedules import linear
+from lab_utils.runs.fit import fit_all, job_of
+from lab_utils.diffusion.schedules import linear
 LONG = replace(RECIPE, epochs=200_000)
 networks = {{name: network(linear(timesteps=50), seed=seed) for seed, name in enumerate({names})}}
 """

@@ -1,5 +1,6 @@
 """Every figure of the lab, in one style. Functions here take results and give a matplotlib `Figure`."""
 
+from lab_utils.figures.display import save_animation, show_animation, show_figure, show_table
 from lab_utils.figures.losses import excess, losses, losses_along_t, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, walks
 from lab_utils.figures.posterior import posterior, posteriors
@@ -28,7 +29,11 @@ __all__ = [
     "posteriors",
     "reverse_animation",
     "reverse_frame",
+    "save_animation",
     "schedule_card",
+    "show_animation",
+    "show_figure",
+    "show_table",
     "trade_off",
     "training_view",
     "walks",

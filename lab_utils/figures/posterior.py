@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.style import (
     BLUE,
     EXPLORER_DPI,
@@ -26,7 +27,6 @@ from lab_utils.figures.style import (
     fix,
     scatter,
 )
-from lab_utils.knowledge import Knowledge
 
 
 def _chart(axes: Axes, known: Knowledge, points: ArrayLike, extent: Extent, labels: tuple[str, str]) -> None:

@@ -22,7 +22,7 @@ from lab_utils.figures.style import (
     STYLE,
     canvas,
 )
-from lab_utils.metrics import Measure
+from lab_utils.measure.benchmark import Measure
 
 SAMPLERS: dict[str, dict[str, Any]] = {
     "DDPM": {"color": "black", "marker": "*", "markersize": 11, "linestyle": "none"},

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
+from lab_utils.diffusion.doctor import diagnose
+from lab_utils.diffusion.schedules import Schedule
 from lab_utils.figures.style import (
     EXPLORER_DPI,
     GREY,
@@ -23,7 +25,6 @@ from lab_utils.figures.style import (
     line_of,
     scatter,
 )
-from lab_utils.schedules import Schedule
 
 
 @mpl.rc_context(STYLE)
@@ -42,7 +43,7 @@ def alphas_cumprod(schedules: Mapping[str, Schedule]) -> Figure:
         for axes in (left, right):
             axes.plot(steps, curve, label=label, **line_of(label))
     if len(schedules) == 1:
-        found = schedule.doctor()
+        found = diagnose(schedule)
         start = found.passes[0.01]
         if start is not None:
             for axes in (left, right):
@@ -79,7 +80,7 @@ def schedule_card(schedule: Schedule, stages: Mapping[str, ArrayLike], extent: E
     right.set(xlabel="noising steps done", ylabel="SNR", yscale="log", ylim=(1e-9, 1e6))
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
     right.set_title("above the dotted line: more data than noise", y=1.02)
-    found = schedule.doctor()
+    found = diagnose(schedule)
     wasted = found.passes[0.01]
     if wasted is not None:
         for axes in (left, right):

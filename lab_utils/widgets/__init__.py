@@ -3,9 +3,12 @@
 from lab_utils.widgets.posterior import posterior_explorer
 from lab_utils.widgets.schedule import make_schedule, schedule_explorer, schedule_view
 from lab_utils.widgets.steps import reverse_explorer, reverse_view
+from lab_utils.widgets.training import LiveTraining, Watch
 from lab_utils.widgets.walks import walk_explorer
 
 __all__ = [
+    "LiveTraining",
+    "Watch",
     "make_schedule",
     "posterior_explorer",
     "reverse_explorer",

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab_utils import figures
-from lab_utils.display import quick_png
-from lab_utils.knowledge import know
-from lab_utils.points import Dataset
-from lab_utils.schedules import Schedule
+from lab_utils.diffusion.schedules import Schedule
+from lab_utils.exact.posterior import know
+from lab_utils.figures.display import quick_png
+from lab_utils.points.dataset import Dataset
 from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer, under
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED, figures
-from lab_utils.display import quick_png
-from lab_utils.points import Dataset
-from lab_utils.schedules import Schedule, ScheduleError, cosine, linear, sigmoid
+from lab_utils.diffusion.doctor import diagnose
+from lab_utils.diffusion.schedules import Schedule, ScheduleError, cosine, linear, sigmoid
+from lab_utils.figures.display import quick_png
+from lab_utils.points.dataset import Dataset
 from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer
 
 POINTS = 1500  # shown in each small map: enough to know the continents by
@@ -64,7 +65,7 @@ def schedule_view(data: Dataset, extent: figures.Extent, **choice: Any) -> tuple
         schedule = make_schedule(**choice)
     except ScheduleError as error:
         return b"", f"<p><b>This schedule cannot be used.</b> {html.escape(str(error))}</p>"
-    diagnosis = schedule.doctor()
+    diagnosis = diagnose(schedule)
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in diagnosis.rows().items())
     text = f"<p><b>{html.escape(diagnosis.verdict)}</b></p><table>{rows}</table>"
     return quick_png(figures.schedule_card(schedule, noised(data, schedule), extent)), text

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from numpy.typing import ArrayLike
 
 from lab_utils import figures
-from lab_utils.display import quick_png
+from lab_utils.figures.display import quick_png
 from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab_utils import figures
-from lab_utils.display import quick_png
+from lab_utils.figures.display import quick_png
 from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer, under
 
 

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from benchmarks import page, peers, race, rates, sizes
 from benchmarks.verdicts import verdicts
 from lab_utils import THREADS, WORKERS
-from lab_utils.files import PROJECT, write_whole
-from lab_utils.pages import facts
-from lab_utils.report import MARKER
+from lab_utils.base.files import PROJECT, write_whole
+from lab_utils.report.__main__ import MARKER
+from lab_utils.report.pages import facts
 
 Result = dict[str, Any]
 

@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from benchmarks.contender import Contender, ResidualNetwork, Settings
 from benchmarks.edm import EDM
 from lab_utils import WORKERS
-from lab_utils.inference import Along
-from lab_utils.model import DiffusionGenerator
-from lab_utils.samplers import ancestral, dpm_solver
-from lab_utils.sampling import BLOCK
-from lab_utils.sampling import sample as draw
-from lab_utils.schedules import sigmoid
-from lab_utils.training import Recipe, Trainer
+from lab_utils.diffusion.along import Along
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.samplers import ancestral, dpm_solver
+from lab_utils.diffusion.sampling import BLOCK
+from lab_utils.diffusion.sampling import sample as draw
+from lab_utils.diffusion.schedules import sigmoid
+from lab_utils.diffusion.training import Recipe, Trainer
 
 # The lab's settings in the race: a small network that is soon through its steps, with the waves and the timesteps of
 # the better recipe, and without a falling learning rate, which would have to know when the race ends. Chosen by hand on

@@ -18,8 +18,8 @@ from torch import Tensor
 from benchmarks.contender import Contender
 from benchmarks.peers import LabAsItComes, LabOfThatSize
 from lab_utils import SEED
-from lab_utils.metrics import Benchmark
-from lab_utils.points import SPLIT, Dataset, dataset
+from lab_utils.measure.benchmark import Benchmark
+from lab_utils.points.dataset import SPLIT, Dataset, dataset
 
 Row = dict[str, Any]
 

@@ -25,8 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.contender import Contender
 from benchmarks.peers import CONTENDERS
 from lab_utils import THREADS
-from lab_utils.files import PROJECT
-from lab_utils.points import dataset
+from lab_utils.base.files import PROJECT
+from lab_utils.points.dataset import dataset
 
 Row = dict[str, Any]
 Product = tuple[Tensor, Tensor, Tensor]  # two factors, and room for what they make

@@ -1,4 +1,4 @@
-"""Time and memory against the number of points, from 10³ to 10⁷: `python -m lab_utils.generate`, a process each.
+"""Time and memory against the number of points, from 10³ to 10⁷: `python -m lab_utils.runs.generate`, a process each.
 
 This file is all that knows how that command is called.
 """
@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab_utils.files import PROJECT
+from lab_utils.base.files import PROJECT
 
 Row = dict[str, Any]
 
 COUNTS = tuple(10**k for k in range(3, 8))
-MODULE = "lab_utils.generate"
+MODULE = "lab_utils.runs.generate"
 
 # Runs the command that follows it, and prints how long that took and the most memory that it held, in MB. A process of
 # its own, small and fresh, for the system gives the maximum over all children that a process has had, and a child

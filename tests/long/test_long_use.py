@@ -10,14 +10,15 @@ import pytest
 import torch
 from small_runs import DATA, RECIPE, network
 from soak import often
+from test_explorers import explorers, find, picture_of
 from test_pages import save
-from test_widgets import explorers, find, picture_of
 
-from lab_utils import figures, report
-from lab_utils.display import quick_png
-from lab_utils.points import dataset
-from lab_utils.tensors import load_tensors, save_tensors
-from lab_utils.training import Trainer
+from lab_utils import figures
+from lab_utils.base.tensors import load_tensors, save_tensors
+from lab_utils.diffusion.training import Trainer
+from lab_utils.figures.display import quick_png
+from lab_utils.points.dataset import dataset
+from lab_utils.report.__main__ import main as make_report
 
 EVENTS, REPORTS = often(60, 1000), often(4, 10)
 FLAT = 15_000_000  # bytes; a picture has 0.1 to 1 million, and one kept at each of the events would be many times this
@@ -61,7 +62,7 @@ def test_reports_one_after_the_other_leave_nothing_in_memory(tmp_path, capsys):
     arguments = ["--notebooks", str(tmp_path / "notebooks"), "--out", str(tmp_path / "report")]
 
     def again():
-        assert report.main(arguments) == 0
+        assert make_report(arguments) == 0
 
     assert grown(again, REPORTS) < FLAT
 

@@ -15,19 +15,19 @@ import pytest
 import torch
 from soak import SOAK, often
 
-from lab_utils.files import PROJECT
+from lab_utils.base.files import PROJECT
 
 SCRIPT = """
 import json, sys
 import torch
-from lab_utils.files import sha256
-from lab_utils.metrics import Benchmark
-from lab_utils.model import DiffusionGenerator
-from lab_utils.points import dataset
-from lab_utils.sampling import sample
-from lab_utils.samplers import dpm_solver
-from lab_utils.schedules import linear, sigmoid
-from lab_utils.training import Recipe, Trainer
+from lab_utils.base.files import sha256
+from lab_utils.measure.benchmark import Benchmark
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.points.dataset import dataset
+from lab_utils.diffusion.sampling import sample
+from lab_utils.diffusion.samplers import dpm_solver
+from lab_utils.diffusion.schedules import linear, sigmoid
+from lab_utils.diffusion.training import Recipe, Trainer
 
 def train(schedule):
     recipe = Recipe(epochs=3, checkpoints=(), warmup=20)

@@ -1,0 +1,168 @@
+"""Where the lab's files live, and the one way in which it writes them: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from uuid import uuid4
+
+from filelock import FileLock
+
+PART = "part-"  # begins the name of a folder that is not whole yet
+PROJECT = Path(__file__).resolve().parents[2]
+DATA = PROJECT / "data"
+CACHE_VARIABLE = "DDPM_LAB_CACHE"  # of the environment: the folder of what can be computed again
+DATA_VARIABLE = "DDPM_LAB_DATA"  # of the environment: the file that the report is to be about
+
+
+def cache_folder() -> Path:
+    """The folder of what can be computed again: `.cache` in the project, or `$DDPM_LAB_CACHE`.
+
+    A relative one starts at the project, so that a notebook, which runs in its own folder, finds the same.
+    """
+    return PROJECT / (os.environ.get(CACHE_VARIABLE) or ".cache")
+
+
+def in_a_line(error: BaseException) -> str:
+    """What went wrong, with its notes, for who should not need to read a traceback."""
+    nameless = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+    return "; ".join([str(error) or nameless, *getattr(error, "__notes__", [])])
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """An `OSError` from the block names `path`; a note says what is left of it and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:  # a disk that is full while we write doesn't say where
+            error.filename = str(path)
+        if not hasattr(error, "__notes__"):
+            remedy = "Make room, or see to it that its folder can be written"
+            if path.is_relative_to(cache_folder()):
+                remedy += f"; or let {CACHE_VARIABLE} name another folder"
+            error.add_note(f"{path} was not written, and what stood there is as it was. {remedy}")
+        raise
+
+
+@contextmanager
+def write_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, the file written there becomes `path`.
+
+    When the block raises, the temporary file is removed and whatever stood at `path` before still stands there. So it
+    does when the process is killed, but then the temporary file stays (see `clear_parts`).
+
+    Raises:
+        OSError: it can't be written; the message names the file, and a note says what is left and what to do.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    with _told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())  # else a power failure could leave the new name and nothing behind it
+            part.replace(path)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def clear_parts(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left half-written in `folder`, of one file or all. Only for who has their lock."""
+    for part in folder.glob(f".{name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+class FolderError(ValueError):
+    """A folder is not what it was taken for, so it is left alone; the message says what could be done instead."""
+
+
+@contextmanager
+def write_whole_folder(path: Path, marker: str) -> Iterator[Path]:
+    """Give an empty folder beside `path`, which takes the place of the one at `path` when the block ends well.
+
+    When the block raises, the new folder goes away and the old one stays. A folder that was written here has in it an
+    empty file with the name `marker`; only such a one is replaced.
+
+    Raises:
+        FolderError: `path` is a file, or a folder with something in it and without `marker`.
+    """
+    old = path.with_name(f".{path.name}.old")
+    with alone_at([path]), _told(path):
+        if old.exists() and not path.exists():  # a crash between the two renames below
+            old.rename(path)
+        if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
+            raise FolderError(f"{path} was not made by this command, so it is left alone; name a new or empty folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{path.name}.{PART}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{path.name}.{PART}", dir=path.parent))
+        try:
+            yield new
+            (new / marker).touch()
+            new.chmod(0o755)  # a temporary folder is its owner's alone; this one is for others to read
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                path.rename(old)
+            new.rename(path)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def lock(path: str | Path, timeout: float = -1) -> FileLock:
+    """The lock of the file at `path`, for a `with` block: of all processes of this user, one has it at a time.
+
+    It stands in the cache, not beside the file, which may lie among files that git keeps. Whoever comes second waits,
+    or after `timeout` seconds gets a `TimeoutError`.
+    """
+    file = cache_folder() / "locks" / f"{sha256(os.fsencode(Path(path).resolve()))[:16]}.lock"
+    with _told(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return FileLock(file, timeout=timeout)
+
+
+@contextmanager
+def alone_at(paths: Iterable[Path]) -> Iterator[None]:
+    """Wait until no other process is at any of these files or folders; until the block ends, none is."""
+    with ExitStack() as stack:
+        for path in sorted({*paths}):  # in this order everywhere, so that no two wait for each other
+            try:
+                stack.enter_context(lock(path, timeout=0))
+            except TimeoutError:
+                print(f"Another process is at {path}; waiting for it.", file=sys.stderr)
+                stack.enter_context(lock(path))
+        yield
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 checksum of `content`, as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def code_checksum(*modules: ModuleType) -> str:
+    """A checksum of the modules' source: when it changes, nothing old is taken for new."""
+    return sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
+
+
+def processor() -> str:
+    """The name of this machine's processor, for the facts that stand beside a measurement."""
+    with suppress(OSError):  # only Linux has this file, and only there `platform` knows no name
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()

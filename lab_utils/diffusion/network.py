@@ -1,0 +1,171 @@
+"""The network that predicts the noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from lab_utils import SEED
+from lab_utils.base.arguments import check_points, is_number, is_whole
+from lab_utils.diffusion.schedules import Schedule, check_timesteps, from_config, linear
+
+TIME_FREQUENCIES = 16
+
+
+def frequencies(lowest: float, highest: float, count: int) -> Tensor:
+    """(count,) frequencies in radians per unit, spaced evenly in their logarithm."""
+    return torch.linspace(math.log(lowest), math.log(highest), count, dtype=torch.float64).exp().float()
+
+
+def waves(x: Tensor, omega: Tensor) -> Tensor:
+    """(n, d) → (n, 2·d·len(omega)): sines and cosines of every coordinate (Tancik et al. 2020, eq. 5)."""
+    angles = (x.unsqueeze(-1) * omega).flatten(1)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """A linear layer with the first weights that PyTorch would give it, but drawn from a generator of our own."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    for weights in layer.parameters():
+        nn.init.uniform_(weights, -(inputs**-0.5), inputs**-0.5, generator=generator)
+    return layer
+
+
+class DiffusionGenerator(nn.Module):
+    """A residual network that predicts the noise ε in a noised point.
+
+    Its answer is ε = √(1−ᾱ) x_t + √ᾱ · net(x_t, t). The first term is the best guess of someone who knows nothing of
+    the data but their scale; the network adds what it has learnt. Where hardly anything of the data is left, its part
+    vanishes with √ᾱ, and with it the harm that its error could do (the last step of a sigmoid schedule multiplies
+    errors by 31.6).
+
+    Points enter as themselves and as waves of many frequencies, without which a small network cannot draw a coastline
+    (Tancik et al. 2020). If they fade, each enters as its mean over the noise that a point has at t: a wave that is
+    much shorter than the noise tells nothing, and is 0 (Barron et al. 2021, section 3.1). Time enters as the logarithm
+    of the signal-to-noise ratio, which means the same under every schedule (Kingma et al. 2021).
+
+    Args:
+        beta_start, beta_end, timesteps: a linear schedule, as in Ho et al. 2020 …
+        schedule: … or any other schedule instead.
+        width: neurons in each layer.
+        depth: residual layers.
+        input_frequencies, max_frequency: how many waves, and the highest, in radians per unit of the normalised data.
+        fading: whether the waves fade where they are shorter than the noise.
+        seed: the weights' first values. (The last layer begins at 0.)
+
+    Raises:
+        ValueError: if both a schedule and betas are given, or a size is not positive.
+    """
+
+    omega: Tensor
+    time_waves: Tensor
+    noise_scale: Tensor
+    signal_scale: Tensor
+    fading: Tensor | None
+
+    def __init__(
+        self,
+        beta_start: float | None = None,
+        beta_end: float | None = None,
+        timesteps: int | None = None,
+        *,
+        schedule: Schedule | None = None,
+        width: int = 64,
+        depth: int = 3,
+        input_frequencies: int = 16,
+        max_frequency: float = 32.0,
+        fading: bool = False,
+        seed: int = SEED,
+    ) -> None:
+        super().__init__()
+        given = {"beta_start": beta_start, "beta_end": beta_end, "timesteps": timesteps}
+        given = {name: value for name, value in given.items() if value is not None}
+        if schedule is None:
+            schedule = linear(**given)  # type: ignore[arg-type]
+        elif given:
+            raise ValueError(f"give either a schedule or {', '.join(given)}, not both")
+        sizes = {"width": width, "depth": depth, "input_frequencies": input_frequencies, "max_frequency": max_frequency}
+        for name, size in sizes.items():
+            fits, what = (is_number, "number") if name == "max_frequency" else (is_whole, "whole number")
+            if not fits(size) or size <= 0:
+                raise ValueError(f"{name} must be a {what} greater than 0, not {size!r}")
+        if not is_whole(seed, least=0) or seed >= 2**63:
+            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
+        self.schedule = schedule
+        self.config: dict[str, Any] = {**sizes, "fading": fading, "seed": seed, "schedule": schedule.config}
+
+        generator = torch.Generator().manual_seed(seed)
+        self.embed_time = _linear(2 * TIME_FREQUENCIES, width, generator)
+        self.time_to_layers = _linear(width, (depth + 1) * width, generator)
+        self.enter = _linear(2 + 4 * input_frequencies, width, generator)
+        self.layers = nn.ModuleList(_linear(width, width, generator) for _ in range(depth))
+        self.leave = _linear(width, 2, generator)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+        # What depends on the schedule alone stands in tables, one row a timestep; it is not saved with the weights.
+        log_snr = schedule.snr.log().unsqueeze(1) / 2
+        omega = frequencies(0.5, max_frequency, input_frequencies)
+        # E sin(ω(x + σz)) = exp(−ω²σ²/2) sin(ωx) for a standard normal z, and so for the cosine
+        means = torch.exp(-omega.square() * (1 - schedule.alphas_cumprod).unsqueeze(1) / 2).repeat(1, 4)
+        # what rounding would lose anyway is 0: numbers near float32's smallest make some processors twice as slow
+        means = means.where(means > torch.finfo(torch.float32).eps, 0.0).float()
+        tables = {
+            "omega": omega,
+            "fading": means if fading else None,
+            "time_waves": waves(log_snr, frequencies(0.1, 4.0, TIME_FREQUENCIES).double()).float(),
+            "noise_scale": (1 - schedule.alphas_cumprod).sqrt().float().unsqueeze(1),
+            "signal_scale": schedule.alphas_cumprod.sqrt().float().unsqueeze(1),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DiffusionGenerator:
+        """Make a fresh model of the same build from its `config`.
+
+        Raises:
+            ValueError: if there is no such model.
+        """
+        try:
+            return cls(**{**config, "schedule": from_config(config["schedule"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no model is made by {config!r:.300} ({error})") from error
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Predict the noise in `x_t`.
+
+        Args:
+            x_t: (n, 2) float32, noised points in normalised units.
+            t: (), (1,) or (n,) int64, timesteps in 0 … T−1.
+
+        Returns:
+            (n, 2) float32.
+
+        Raises:
+            ValueError: for any other shape, type or timestep.
+        """
+        check_points(x_t, "x_t")
+        check_timesteps(t, self.schedule.timesteps, len(x_t))
+        if x_t.dtype != self.noise_scale.dtype:
+            raise ValueError(f"x_t must be of the model's type {self.noise_scale.dtype}, not {x_t.dtype}")
+        return self.predict(x_t, t.reshape(-1))
+
+    epsilon = forward
+
+    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """`epsilon` for arguments that are known to be right: (n, 2) float32 and (1,) or (n,) int64."""
+        time = self.time_to_layers(silu(self.embed_time(self.time_waves[t])))
+        first, *rest = time.chunk(len(self.layers) + 1, dim=1)
+        seen = waves(x_t, self.omega)
+        if self.fading is not None:
+            seen = seen * self.fading[t]
+        h = silu(self.enter(torch.cat([x_t, seen], dim=1)) + first)
+        for layer, shift in zip(self.layers, rest, strict=True):
+            h = h + silu(layer(h) + shift)
+        learnt: Tensor = self.leave(h)
+        return self.noise_scale[t] * x_t + self.signal_scale[t] * learnt

@@ -1,0 +1,174 @@
+"""Ways from noise to data: which timesteps to take, and what to do with the denoiser's answer at each.
+
+A step from t to an earlier s turns x_t into a·x_t − b·ε + c·z + d·x̂: ε is the noise that the denoiser sees in x_t, z is
+fresh standard normal noise, and x̂ is the data point that was estimated one step before. The four numbers depend on
+the schedule alone. `sampling` takes the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from lab_utils.base.arguments import check_points, is_whole
+from lab_utils.diffusion.schedules import Schedule
+
+VARIANCES = ("posterior", "beta")
+
+# Where ᾱ is smaller, normalised data can't be told from pure noise. The loss hardly trains a network there, for it sees
+# the network's part of the answer times √ᾱ. A way of few steps could not make up for a wrong one; so it begins later.
+PURE_NOISE = 0.01
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A way from noise to data.
+
+    Attributes:
+        name: what it is called in legends.
+        timesteps: where the denoiser is asked, falling; the last step leads from the last of them to the data.
+        coefficients: (steps, 4) float64, one row a, b, c, d for each timestep.
+        estimates: (steps, 2) float64, one row p, q for each timestep: the data point seen there is x̂ = p·x_t − q·ε.
+    """
+
+    name: str
+    timesteps: tuple[int, ...]
+    coefficients: Tensor
+    estimates: Tensor
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    @property
+    def multistep(self) -> bool:
+        """Whether a step needs the estimate of the step before."""
+        return bool(self.coefficients[:, 3].any())
+
+
+def _sampler(name: str, schedule: Schedule, timesteps: Sequence[int], rows: Sequence[Sequence[float]]) -> Sampler:
+    alphas_cumprod = schedule.alphas_cumprod[list(timesteps)]
+    # x_0 = (x_t − √(1−ᾱ) ε) / √ᾱ (Ho et al. 2020, eq. 15)
+    estimates = torch.stack([1 / alphas_cumprod.sqrt(), (1 / alphas_cumprod - 1).sqrt()], dim=1)
+    return Sampler(name, tuple(timesteps), torch.tensor(rows, dtype=torch.float64), estimates)
+
+
+def even_in_log_snr(schedule: Schedule, most: int, *, least: float = 0.0) -> list[int]:
+    """The first timestep, the last with ᾱ ≥ `least`, and between them those nearest to even steps of log SNR, rising.
+
+    They are fewer than `most` where the schedule itself takes longer steps, and all of them where `most` is as many as
+    there are.
+
+    Raises:
+        ValueError: if `most` is no whole number of 2 or more.
+    """
+    if not is_whole(most, least=2):
+        raise ValueError(f"the number of timesteps must be a whole number of 2 or more, not {most!r}")
+    if most >= schedule.timesteps:
+        return list(range(schedule.timesteps))
+    fall = -schedule.snr.log()[schedule.alphas_cumprod >= min(least, float(schedule.alphas_cumprod[0]))]
+    wanted = torch.linspace(float(fall[0]), float(fall[-1]), most, dtype=torch.float64)
+    return sorted(map(int, (wanted.unsqueeze(1) - fall).abs().argmin(dim=1).unique()))
+
+
+def ancestral(schedule: Schedule, variance: str = "posterior") -> Sampler:
+    """All T steps of Ho et al. 2020, algorithm 2 (eq. 11).
+
+    c is the root of the posterior variance β̃ ("posterior") or of β ("beta"), both of their section 3.2. The last
+    step, t = 0, adds no noise.
+
+    Raises:
+        ValueError: for another name of a variance.
+    """
+    if variance not in VARIANCES:
+        raise ValueError(f"variance must be one of {', '.join(VARIANCES)}, not {variance!r}")
+    a = 1 / schedule.alphas.sqrt()
+    b = schedule.betas / (1 - schedule.alphas_cumprod).sqrt() * a
+    c = (schedule.posterior_variance if variance == "posterior" else schedule.betas).sqrt()
+    c = torch.cat([torch.zeros(1, dtype=c.dtype), c[1:]])
+    rows = torch.stack([a, b, c, torch.zeros_like(c)], dim=1).flip(0)
+    return _sampler("DDPM", schedule, range(schedule.timesteps - 1, -1, -1), rows.tolist())
+
+
+def ddim(schedule: Schedule, steps: int, eta: float = 0.0, *, least: float = PURE_NOISE) -> Sampler:
+    """Song et al. 2020 (DDIM), eq. 12 and 16, at timesteps that are even in log SNR.
+
+    Args:
+        schedule: the schedule.
+        steps: how many, at most; see `even_in_log_snr`. As many as the schedule has are all of them.
+        eta: 0 for no noise at all, 1 for as much as the posterior has: with all T steps that is `ancestral`.
+        least: the ᾱ at which the way begins; 0 for the schedule's last timestep.
+
+    Raises:
+        ValueError: if eta isn't in [0, 1], or for another number of steps.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in 0 … 1, from no noise to that of the posterior; got {eta}")
+    timesteps = even_in_log_snr(schedule, steps, least=least)[::-1]
+    rows = []
+    for now, after in _pairs(schedule, timesteps):
+        variance = eta**2 * (1 - after) / (1 - now) * (1 - now / after)
+        a = math.sqrt(after / now)
+        b = a * math.sqrt(1 - now) - math.sqrt(max(0.0, 1 - after - variance))
+        rows.append((a, b, math.sqrt(variance), 0.0))
+    return _sampler(f"DDIM, η = {eta:g}", schedule, timesteps, rows)
+
+
+def dpm_solver(schedule: Schedule, steps: int, *, least: float = PURE_NOISE) -> Sampler:
+    """DPM-Solver++(2M), without noise (Lu et al. 2022, algorithm 2), at timesteps as for `ddim`.
+
+    Each step goes on from two estimates of the data, this one's and the one before; the first and the last, which leads
+    to the data themselves, from this one's alone.
+
+    Raises:
+        ValueError: for a number of steps that `even_in_log_snr` refuses.
+    """
+    timesteps = even_in_log_snr(schedule, steps, least=least)[::-1]
+    half_log_snr = (schedule.snr.log() / 2)[timesteps].tolist()
+    rows = []
+    for step, (now, after) in enumerate(_pairs(schedule, timesteps)):
+        signal, noise = math.sqrt(now), math.sqrt(1 - now)
+        if after == 1:
+            rows.append((1 / signal, noise / signal, 0.0, 0.0))
+            continue
+        h = half_log_snr[step + 1] - half_log_snr[step]
+        back = h / (2 * (half_log_snr[step] - half_log_snr[step - 1])) if step else 0.0  # 1 / 2r
+        whole = -math.sqrt(after) * math.expm1(-h)  # what D, the mixed estimate of the data, is multiplied by
+        a = math.sqrt((1 - after) / (1 - now)) + whole * (1 + back) / signal
+        rows.append((a, whole * (1 + back) * noise / signal, 0.0, -whole * back))
+    return _sampler("DPM-Solver++(2M)", schedule, timesteps, rows)
+
+
+def _pairs(schedule: Schedule, timesteps: Sequence[int]) -> list[tuple[float, float]]:
+    """ᾱ before and after each step; after the last it is 1, the data's."""
+    curve = [*schedule.alphas_cumprod[list(timesteps)].tolist(), 1.0]
+    return list(pairwise(curve))
+
+
+def reverse_step(
+    coefficients: Sequence[float], x_t: Tensor, epsilon: Tensor, noise: Tensor, before: Tensor | None = None
+) -> Tensor:
+    """One reverse step: (n, 2) x_t, the ε predicted there, standard normal noise, x̂ of the step before → (n, 2).
+
+    `coefficients` is a row of a sampler's, as plain numbers.
+
+    Raises:
+        ValueError: if the shapes differ, or if the step needs x̂ and there is none.
+    """
+    check_points(x_t, "x_t")
+    shapes = [tuple(x.shape) for x in (x_t, epsilon, noise, x_t if before is None else before)]
+    if len({*shapes}) > 1:  # PyTorch would repeat the smaller ones
+        raise ValueError(f"x_t, the predicted ε, the noise and the x̂ before must have one shape; they have {shapes}")
+    a, b, c, d = coefficients
+    x = (a * x_t).sub_(epsilon, alpha=b)
+    if c:
+        x.add_(noise, alpha=c)
+    if not d:
+        return x
+    if before is None:
+        raise ValueError("this step goes on from two estimates of the data: give that of the step before, too")
+    return x.add_(before, alpha=d)

@@ -1,0 +1,164 @@
+"""The reverse process: from noise back to data, one step of a sampler at a time.
+
+Points are independent of each other, so they are sampled in blocks: small enough for the processor's cache, all T
+steps for one block before the next. Each block draws its noise from a generator of its own, made from the seed and
+the block's number. So the same seed gives the same points, however many cores share the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lab_utils import SEED, WORKERS
+from lab_utils.diffusion.along import Along
+from lab_utils.diffusion.denoiser import Denoiser
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.samplers import Sampler, ancestral, reverse_step
+
+BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
+
+
+def _generator(seed: int, block: int) -> torch.Generator:
+    """The generator of the noise of one block."""
+    state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def _blocks(n: int) -> list[range]:
+    """The numbers of the points in each block of `n` points."""
+    return [range(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
+
+
+def _shares(n: int) -> Iterator[tuple[range, range]]:
+    """What the workers share: a block, and which of its points. A large last one is cut, so that two end together."""
+    *others, last = _blocks(n)
+    yield from zip(others, others, strict=True)
+    middle = len(last) // 2 if len(last) > BLOCK // 4 else 0
+    yield from ((last, part) for part in (last[:middle], last[middle:]) if part)
+
+
+def initial_noise(n: int, seed: int = SEED) -> Tensor:
+    """The (n, 2) standard normal points from which `sample` starts with this seed, whatever the denoiser."""
+    return torch.cat([torch.randn(len(block), 2, generator=_generator(seed, k)) for k, block in enumerate(_blocks(n))])
+
+
+def _answers(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Callable[[Tensor, int], Tensor]]:
+    """For a block of n points: x_t, (n, 2), and the number of its timestep → ε, (n, 2)."""
+    if isinstance(denoiser, DiffusionGenerator):
+        return Along(denoiser, timesteps).block
+    each = torch.tensor(timesteps).split(1)
+    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
+
+
+def _bar(progress: str | tqdm[Any] | None, n: int) -> AbstractContextManager[tqdm[Any]]:
+    """A progress bar of `n` points; the caller's own goes on after the block."""
+    if isinstance(progress, tqdm):
+        return nullcontext(progress)
+    return tqdm(total=n, desc=progress, disable=progress is None, unit="points")
+
+
+def snapshots(
+    denoiser: Denoiser,
+    n: int,
+    after: Iterable[int],
+    *,
+    seed: int = SEED,
+    sampler: Sampler | None = None,
+    progress: str | tqdm[Any] | None = None,
+    first_block: int = 0,
+    workers: int | None = None,
+) -> dict[int, Tensor]:
+    """Sample `n` points and keep them as they are after some of the steps.
+
+    Args:
+        denoiser: a trained model, or anything else with a `schedule` and `epsilon(x_t, t)`.
+        n: how many points.
+        after: numbers of finished steps, from 0 to all. After k steps the points are what would enter the denoiser
+            at the sampler's timestep number k (of all T steps at t = T−1−k); after all they are finished.
+        seed: same seed, same initial noise and same noise at each step, for any denoiser.
+        sampler: which steps to take, of the denoiser's own schedule; all T ancestral ones unless given.
+        progress: the label of a progress bar, or the caller's own bar of points, or None for no bar.
+        first_block: leave out as many blocks of `BLOCK` points: these are the points that come after them in a sample
+            from the same seed.
+        workers: threads that share the work; one for each core unless given.
+
+    Returns:
+        For each k of `after`, (n, 2) float32 in normalised units. Memory grows with n by these results alone.
+
+    Raises:
+        ValueError: for n below 1, or a k below 0 or above the number of steps.
+    """
+    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
+    total = len(sampler)
+    kept = sorted(set(after))
+    if n < 1:
+        raise ValueError(f"n must be 1 or more, not {n}")
+    if not kept or kept[0] < 0 or kept[-1] > total:
+        raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
+    multistep = sampler.multistep
+    steps = [*zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)][: kept[-1]]
+    answers = _answers(denoiser, sampler.timesteps[: kept[-1]])
+    results = {k: torch.empty(n, 2) for k in kept}
+
+    @torch.inference_mode()
+    def run(block: range, share: range) -> int:
+        generator = _generator(seed, first_block + block.start // BLOCK)
+        drawn = torch.randn(len(block), 2, generator=generator)
+        noise = drawn[share.start - block.start :][: len(share)]  # of a whole block, for it is the same however shared
+        x, estimate = noise.clone(), torch.zeros_like(noise)
+        kept_here = {k: points[share.start : share.stop] for k, points in results.items()}
+        epsilon_at = answers(len(x))
+        for k, (row, (p, q)) in enumerate(steps):
+            if k in kept_here:
+                kept_here[k][:] = x
+            epsilon = epsilon_at(x, k)
+            if row[2]:
+                drawn.normal_(generator=generator)
+            now = p * x - q * epsilon if multistep else estimate
+            x, estimate = reverse_step(row, x, epsilon, noise, estimate), now
+        kept_here[kept[-1]][:] = x
+        return len(x)
+
+    with (
+        ThreadPoolExecutor(workers or WORKERS) as pool,
+        _bar(progress, n) as bar,
+    ):
+        try:
+            for finished in as_completed([pool.submit(run, *share) for share in _shares(n)]):
+                bar.update(finished.result())
+        finally:  # after an error or an interruption, blocks that have not begun need not begin
+            pool.shutdown(cancel_futures=True)
+    return results
+
+
+def sample(
+    denoiser: Denoiser,
+    n: int,
+    *,
+    seed: int = SEED,
+    sampler: Sampler | None = None,
+    progress: str | tqdm[Any] | None = None,
+    first_block: int = 0,
+    workers: int | None = None,
+) -> Tensor:
+    """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments as for `snapshots`."""
+    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
+    total = len(sampler)
+    return snapshots(
+        denoiser,
+        n,
+        [total],
+        seed=seed,
+        sampler=sampler,
+        progress=progress,
+        first_block=first_block,
+        workers=workers,
+    )[total]

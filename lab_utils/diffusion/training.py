@@ -1,0 +1,218 @@
+"""The training loop: a `Recipe` says how, a `Trainer` does it, one epoch a turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from lab_utils import SEED
+from lab_utils.base.arguments import check_points, is_number, is_whole
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.schedules import Schedule
+
+# How timesteps may be drawn: which share of them evenly in log-SNR, and above which log-SNR; the rest evenly in t.
+TIMESTEPS = {"uniform": (0.0, -math.inf), "log-SNR": (1.0, -math.inf), "detail": (0.75, 2.0)}
+
+
+def timestep_probabilities(schedule: Schedule, how: str) -> Tensor:
+    """(T,) float64: how likely each timestep is when t is drawn as `how`, one of `TIMESTEPS`, says.
+
+    "uniform" treats all timesteps alike. "log-SNR" gives each the stretch of log-SNR that it stands for, so that all
+    levels of noise are equally likely, whatever the schedule (Kingma et al. 2021, section 5.1). "detail" draws three of
+    four so where noise makes up an eighth of the variance or less (log-SNR above 2), where the fine features of the
+    data are; the fourth one, evenly in t, keeps the network right everywhere else.
+    """
+    share, lowest = TIMESTEPS[how]
+    log_snr = schedule.snr.log()
+    edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]]).clamp(min=lowest)
+    return (1 - share) / schedule.timesteps - share * edges.diff() / (edges[0] - edges[-1])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs: how often every point is used.
+        batch_size: points in one step of the optimiser.
+        learning_rate: of Adam, constant after the warm-up, so that the model of 500 epochs is also what a training
+            of 500 epochs would have given …
+        decay: … unless it falls to 0 along half a cosine, over all epochs (Loshchilov & Hutter 2017, eq. 5).
+        warmup: steps during which the learning rate rises to its value.
+        ema_decay: of the moving average of the weights, which is what samples are drawn with; in the first steps the
+            average is over a tenth of the way so far.
+        checkpoints: epochs whose averaged weights are kept.
+        timesteps: how t is drawn, one of `TIMESTEPS`.
+        weights: how much the loss at t counts, one of `TIMESTEPS`: as much as if t were drawn that way.
+        noises: how often each point is noised in an epoch; so an epoch has that many times the steps.
+        fixed_noises: how many pairs of a timestep and a noise each point has for good; 0 for fresh ones every time.
+        seed: of the order of the points, the timesteps and the noise.
+
+    Raises:
+        ValueError: for a number that makes no sense, named.
+    """
+
+    epochs: int = 2000
+    batch_size: int = 500
+    learning_rate: float = 4e-3
+    decay: bool = False
+    warmup: int = 200
+    ema_decay: float = 0.9995
+    checkpoints: tuple[int, ...] = (200, 500, 1000, 2000)
+    timesteps: str = "uniform"
+    weights: str = "uniform"
+    noises: int = 1
+    fixed_noises: int = 0
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        """Check."""
+        least = {"epochs": 1, "batch_size": 1, "noises": 1, "warmup": 0, "fixed_noises": 0, "seed": 0}
+        for name, smallest in least.items():
+            if not is_whole(value := getattr(self, name), smallest):
+                raise ValueError(f"{name} must be a whole number of {smallest} or more, not {value!r}")
+        if not (is_number(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be a number greater than 0, not {self.learning_rate!r}")
+        if not (is_number(self.ema_decay) and 0 <= self.ema_decay < 1):
+            raise ValueError(f"ema_decay must lie in [0, 1); got {self.ema_decay!r}")
+        if not isinstance(self.decay, bool):
+            raise ValueError(f"decay must be True or False, not {self.decay!r}")
+        for name in ("timesteps", "weights"):
+            if getattr(self, name) not in [*TIMESTEPS]:
+                raise ValueError(f"{name} must be one of {', '.join(TIMESTEPS)}; got {getattr(self, name)!r}")
+        if not isinstance(self.checkpoints, tuple | list):
+            raise ValueError(f"checkpoints must be several epochs, such as (200, 500); got {self.checkpoints!r}")
+        wrong = [epoch for epoch in self.checkpoints if not is_whole(epoch, 1) or not epoch <= self.epochs]
+        if wrong:
+            raise ValueError(f"checkpoints must lie in 1 … {self.epochs} epochs; got {wrong}")
+
+
+def in_one(network: nn.Module) -> nn.Parameter:
+    """All weights of `network` in one vector, of which they become views, as their gradients become of its gradient.
+
+    The network is small: what Adam and the moving average do to a dozen tensors one by one takes as long as the
+    backward pass. To one vector they do it in no time.
+    """
+    weights = [*network.parameters()]
+    whole = nn.Parameter(parameters_to_vector(weights).detach())
+    whole.grad = torch.zeros_like(whole)
+    vector_to_parameters(whole, weights)
+    for weight, gradient in zip(weights, whole.grad.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = gradient.view_as(weight)
+    return whole
+
+
+class Trainer:
+    """The training loop of Ho et al. 2020, algorithm 1, on (n, 2) float32 points in normalised units.
+
+    >>> trainer = Trainer(DiffusionGenerator(schedule=sigmoid()), data.train)
+    >>> for loss in trainer:          # one turn is one epoch
+    ...     print(trainer.epoch, loss)
+
+    Stop between two turns and iterate again, and it goes on with the next epoch. `averaged` is the model with the
+    moving average of the weights, to sample from. `state_dict` and `load_state_dict` carry everything that the next
+    epoch depends on, so a trainer that was saved and loaded goes on with the same bits.
+
+    Raises:
+        ValueError: if the points are none, of another shape than (n, 2), or not float32.
+    """
+
+    def __init__(self, network: DiffusionGenerator, train: Tensor, recipe: Recipe | None = None) -> None:
+        check_points(train, "training points")
+        if train.dtype != torch.float32 or not len(train):
+            raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
+        self.network, self.train, self.recipe = network, train, recipe or Recipe()
+        self.averaged = deepcopy(network)
+        self.weights, self.average = in_one(network), in_one(self.averaged)
+        self.optimiser = torch.optim.Adam([self.weights], lr=self.recipe.learning_rate, fused=True)
+        self.generator = torch.Generator().manual_seed(self.recipe.seed)
+        self.chances = timestep_probabilities(network.schedule, self.recipe.timesteps)
+        counts = timestep_probabilities(network.schedule, self.recipe.weights) * network.schedule.timesteps
+        self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
+        self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
+        self.losses: list[float] = []
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.losses)
+
+    def __iter__(self) -> Iterator[float]:
+        """Train epoch after epoch up to the recipe's number; give the mean loss of each."""
+        while self.epoch < self.recipe.epochs:
+            self.losses.append(self._train_one_epoch())
+            yield self.losses[-1]
+
+    def _learning_rate(self, step: int, steps: int) -> float:
+        rise = min(1, (step + 1) / (self.recipe.warmup + 1))
+        fall = (1 + math.cos(math.pi * step / steps)) / 2 if self.recipe.decay else 1
+        return self.recipe.learning_rate * rise * fall
+
+    def _ema_decay(self, step: int) -> float:
+        return min(self.recipe.ema_decay, (1 + step) / (10 + step)) if step else 0
+
+    def _train_one_epoch(self) -> float:
+        n = len(self.train)
+        order = torch.cat([torch.randperm(n, generator=self.generator) for _ in range(self.recipe.noises)])
+        batches = order.split(self.recipe.batch_size)
+        total = torch.zeros((), dtype=torch.float64)
+        for number, batch in enumerate(batches):
+            step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
+            self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
+            loss = self._loss(batch)
+            self.optimiser.zero_grad(set_to_none=False)
+            loss.backward()
+            self.optimiser.step()
+            with torch.no_grad():
+                self.average.lerp_(self.weights, 1 - self._ema_decay(step))
+            total += loss.detach() * len(batch)
+        return float(total / len(order))
+
+    def _draw(self, n: int) -> tuple[Tensor, Tensor]:
+        """`n` timesteps, (n,), and as many noises, (n, 2)."""
+        if self.recipe.timesteps == "uniform":
+            t = torch.randint(0, self.network.schedule.timesteps, (n,), generator=self.generator)
+        else:
+            t = torch.multinomial(self.chances, n, replacement=True, generator=self.generator)
+        return t, torch.randn(n, 2, generator=self.generator)
+
+    def _loss(self, batch: Tensor) -> Tensor:
+        """The simple loss (Ho et al. 2020, eq. 14): how far the predicted noise is from the noise that was added."""
+        network = self.network
+        if self.fixed is None:
+            t, epsilon = self._draw(len(batch))
+        else:
+            which = torch.randint(0, self.recipe.fixed_noises, (len(batch),), generator=self.generator)
+            t, epsilon = (table[batch * self.recipe.fixed_noises + which] for table in self.fixed)
+        # q_sample in float32, from the tables that the network holds anyway
+        x_t = network.signal_scale[t] * self.train[batch] + network.noise_scale[t] * epsilon
+        errors = (network.predict(x_t, t) - epsilon).square()
+        return (errors if self.counts is None else errors * self.counts[t]).mean()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the next epoch depends on."""
+        adam: dict[str, Tensor] = self.optimiser.state[self.weights]
+        return {
+            "weights": self.weights.detach(),
+            "average": self.average.detach(),
+            **{f"adam: {name}": tensor for name, tensor in adam.items()},
+            "generator": self.generator.get_state(),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state that `state_dict` gave, of a trainer with the same network, points and recipe."""
+        with torch.no_grad():
+            self.weights.copy_(state["weights"])
+            self.average.copy_(state["average"])
+        self.optimiser.state[self.weights] = {
+            name.removeprefix("adam: "): tensor.clone() for name, tensor in state.items() if name.startswith("adam: ")
+        }
+        self.generator.set_state(state["generator"])
+        self.losses = state["losses"].tolist()

@@ -1,0 +1,8 @@
+"""What is known exactly: densities, and the best that any denoiser can do."""
+
+from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
+from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
+from lab_utils.exact.posterior import Knowledge, know
+
+__all__ = ["BestDenoiser", "GaussianMixture", "Knowledge", "adaptive_kernels", "exact_mixture", "fixed_kernels", "know"]

@@ -1,0 +1,226 @@
+"""Any number of points in a file: `python -m lab_utils.runs.generate --points 10000000 --out points.npy`.
+
+The points are those of `sample`, in the data's own units. They are made in chunks of whole blocks, and a chunk depends
+on its number alone, not on who makes it or what was made before. So whoever shares the work, the bytes are the same.
+"""
+
+# mypy: allow-untyped-calls
+# (Dask has types, but not everywhere)
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from lab_utils import SEED
+from lab_utils.base.files import code_checksum, in_a_line, sha256
+from lab_utils.diffusion import along as inference
+from lab_utils.diffusion import network as model
+from lab_utils.diffusion import samplers, sampling, schedules
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver
+from lab_utils.diffusion.sampling import BLOCK, sample
+from lab_utils.diffusion.schedules import Schedule, sigmoid
+from lab_utils.diffusion.training import Recipe
+from lab_utils.points.dataset import Units, dataset
+from lab_utils.runs.chunks import FORMATS, Chunks, ChunksError, check
+from lab_utils.runs.engine import as_finished, connect, why
+from lab_utils.runs.fit import fit
+
+CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute of a core's work
+
+Call = Callable[..., Tensor]  # `sample`, with all that says which points of which model
+Made = Generator[tuple[int, Tensor]]  # chunk's number and points
+
+
+# --- Who makes the points ----------------------------------------------------------------------------------------
+
+
+def _versions() -> dict[str, str]:
+    """What the points depend on besides model, sampler and seed; and, in their last bits, on the kind of processor."""
+    return {"torch": torch.__version__, "code": code_checksum(inference, model, samplers, sampling, schedules)[:16]}
+
+
+def _about(model: DiffusionGenerator, units: Units, seed: int, sampler: Sampler) -> dict[str, Any]:
+    """All that a file of points depends on, short enough to be told."""
+    weights = json.dumps(model.config, sort_keys=True).encode() + save(model.state_dict())
+    steps = b"".join(table.numpy().tobytes() for table in (sampler.coefficients, sampler.estimates))
+    return {
+        "seed": seed,
+        "model": f"{model.schedule.name}, {sha256(weights)[:16]}",
+        "sampler": f"{sampler.name}, {len(sampler)} steps, {sha256(steps + str(sampler.timesteps).encode())[:16]}",
+        "units": [*units.shift.tolist(), units.scale],
+        **_versions(),
+    }
+
+
+def _here(calls: Iterable[tuple[int, Call]], bar: tqdm[Any]) -> Made:
+    """Make the chunks one after the other, each on all cores."""
+    for number, call in calls:
+        yield number, call(progress=bar)
+
+
+def _in_worker(versions: dict[str, str], call: Call) -> Tensor:
+    """Make a chunk in a worker of a cluster, on the one thread that Dask has for it."""
+    if _versions() != versions:
+        raise ChunksError(f"a worker has {_versions()}, and this process {versions}; install the same on both")
+    return call(workers=1)
+
+
+def _on_cluster(scheduler: str, calls: Iterable[tuple[int, Call]], bar: tqdm[Any]) -> Made:
+    """Make the chunks on a cluster, one on each of its threads; the model travels with each, as workers come and go."""
+    from dask.distributed import CancelledError, KilledWorker
+
+    versions = _versions()
+    try:
+        with connect(scheduler) as client:
+            for chunk, future in as_finished(client, ((c, partial(_in_worker, versions, call)) for c, call in calls)):
+                points = future.result()
+                bar.update(len(points))
+                yield chunk, points
+    except KilledWorker as error:
+        raise ConnectionError(f"the cluster can't do it: {why(error)}") from error
+    except (CancelledError, OSError) as error:
+        raise ConnectionError(f"no connection to the cluster at {scheduler} ({error})") from error
+
+
+def _check(out: Path, n: int, seed: int) -> None:
+    check(out, n)
+    if seed < 0:
+        raise ChunksError(f"the seed must be 0 or more, not {seed}")
+
+
+def generate(
+    model: DiffusionGenerator,
+    n: int,
+    out: str | Path,
+    *,
+    units: Units,
+    seed: int = SEED,
+    sampler: Sampler | None = None,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> None:
+    """Write `units.restore(sample(model, n, seed=seed, sampler=sampler))` to a file, to the bit, in bounded memory.
+
+    What is finished stands in the folder `OUT.parts`, 8 bytes a point, until the file is whole and the folder goes. The
+    same call after an interruption makes only what is missing there. Points are the same to the bit whoever makes them
+    on processors of the same kind; on another kind their last digits may differ.
+
+    Args:
+        model: a trained model.
+        n: how many points.
+        out: a new file. Its name ends in `.npy`, an (n, 2) float64 array; in `.csv`, with the columns x and y, which
+            `load` reads; or in `.parquet`, with the same columns.
+        units: the data's own, in which the points are written.
+        seed: same seed, same points.
+        sampler: which steps to take; all T ancestral ones unless given.
+        scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers have the same versions of
+            the lab and of PyTorch; without one, this machine's cores do the work.
+        progress: whether to show progress bars.
+
+    Raises:
+        ChunksError: `n`, `seed` or `out` can't be used, the file is there, its folder of chunks is another job's, or
+            another process is at it.
+        ConnectionError: there is no scheduler at that address, or it or its workers went away.
+        OSError: no room on the disk, for one. A note on this and on all other errors, `KeyboardInterrupt` too, says
+            how many chunks are kept.
+    """
+    _check(Path(out), n, seed)
+    sampler = ancestral(model.schedule) if sampler is None else sampler
+    chunks = Chunks(Path(out), n, CHUNK * BLOCK)
+    with chunks.open(_about(model, units, seed, sampler)):
+        done = n - sum(map(chunks.size, chunks.missing()))
+        draw = partial(sample, model, seed=seed, sampler=sampler)
+        calls = ((k, partial(draw, chunks.size(k), first_block=CHUNK * k)) for k in chunks.missing())
+        with tqdm(total=n, initial=done, desc="sampling", unit="points", unit_scale=True, disable=not progress) as bar:
+            made = _on_cluster(scheduler, calls, bar) if scheduler and done < n else _here(calls, bar)
+            with closing(made):  # after an error the cluster need not go on
+                for number, points in made:
+                    chunks.save(number, points)
+        chunks.assemble(units, progress=progress)
+
+
+# --- The command -------------------------------------------------------------------------------------------------
+
+USUAL = {"ddim": (ddim, 200), "dpm": (dpm_solver, 20)}  # how to make each, and with how many steps unless given
+
+
+def _sampler(schedule: Schedule, name: str, steps: int | None) -> Sampler:
+    if name in USUAL:
+        make, usual = USUAL[name]
+        return make(schedule, usual if steps is None else steps)
+    if steps is not None:
+        raise ChunksError(f"--steps goes with --sampler {' or '.join(USUAL)}; ddpm takes all {schedule.timesteps}")
+    return ancestral(schedule)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    description = "Train a model, or find it in the cache, and write any number of its points to a file."
+    epilog = "Interrupted, the same command goes on where it was."
+    parser = argparse.ArgumentParser(prog="python -m lab_utils.runs.generate", description=description, epilog=epilog)
+    default = " (default: %(default)s)"
+    add = parser.add_argument
+    add("--points", type=int, required=True, metavar="N", help="how many")
+    add("--out", type=Path, required=True, metavar="FILE", help=f"a new file that ends in {', '.join(FORMATS)}")
+    add("--data", default="cities", help="cities, the name of a shape, or the path of a CSV file" + default)
+    add("--epochs", type=int, default=Recipe.epochs, metavar="N", help="how long to train" + default)
+    add("--sampler", choices=["ddpm", *USUAL], default="ddpm", help="way from noise to data" + default)
+    usual = ", ".join(f"{steps} for {name}" for name, (_, steps) in USUAL.items())
+    add("--steps", type=int, metavar="N", help=f"of the sampler, at most (default: {usual}; ddpm takes all)")
+    add("--seed", type=int, default=SEED, metavar="N", help="the same seed gives the same points" + default)
+    add("--scheduler", metavar="ADDRESS", help="of a Dask scheduler; without one, this machine's cores do the work")
+    add("--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the points; 0 when they are there, 1 when the disk or the cluster failed, 130 when interrupted."""
+    command = parser()
+    options = command.parse_args(arguments)
+    try:
+        _check(options.out, options.points, options.seed)  # before a training that takes minutes
+        schedule = sigmoid()
+        sampler = _sampler(schedule, options.sampler, options.steps)
+        # the original's number of epochs is the run that the notebooks know
+        kept = Recipe.checkpoints if options.epochs == Recipe.epochs else (options.epochs,)
+        recipe = Recipe(epochs=options.epochs, checkpoints=kept)
+        data = dataset(options.data)
+        run = fit(DiffusionGenerator(schedule=schedule), data, recipe, progress=not options.quiet)
+        generate(
+            run.model(options.epochs),
+            options.points,
+            options.out,
+            units=data.units,
+            seed=options.seed,
+            sampler=sampler,
+            scheduler=options.scheduler,
+            progress=not options.quiet,
+        )
+    except ValueError as error:
+        command.error(in_a_line(error))
+    except OSError as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end, too, says how much is kept
+    sys.exit(main())

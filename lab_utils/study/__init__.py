@@ -1,0 +1,44 @@
+"""What was asked over many trainings, and the verdicts."""
+
+from lab_utils.study.claims import claims_table, effect
+from lab_utils.study.results import Interval, Results
+from lab_utils.study.running import RunsFailedError, run_table
+from lab_utils.study.sweeps import (
+    BASE,
+    BETTER,
+    DECAY,
+    DETAIL,
+    FADING,
+    FINE,
+    MORE_STEPS,
+    SHARP,
+    SWEEPS,
+    TABLE,
+    build,
+    measure_model,
+)
+from lab_utils.study.table import TableError, read_table, select
+
+__all__ = [
+    "BASE",
+    "BETTER",
+    "DECAY",
+    "DETAIL",
+    "FADING",
+    "FINE",
+    "MORE_STEPS",
+    "SHARP",
+    "SWEEPS",
+    "TABLE",
+    "Interval",
+    "Results",
+    "RunsFailedError",
+    "TableError",
+    "build",
+    "claims_table",
+    "effect",
+    "measure_model",
+    "read_table",
+    "run_table",
+    "select",
+]

@@ -1,0 +1,59 @@
+"""The command behind `make study`: train, sample and measure what the tables of the study lack.
+
+`python -m lab_utils.study` completes data/study.csv (the trainings, see `sweeps`) and then data/samplers.csv (few steps
+against many, see `sampler_study`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab_utils import WORKERS
+from lab_utils.base.files import DATA
+from lab_utils.study import sampler_study, sweeps
+from lab_utils.study.running import RunsFailedError, run_table
+from lab_utils.study.table import TableError
+
+TABLES = {"study": sweeps.run, "samplers": sampler_study.run}  # the file's name → what makes a run of it
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    description = "Train, sample and measure what the tables of the study lack."
+    options = argparse.ArgumentParser(prog="python -m lab_utils.study", description=description)
+    default = " (default: %(default)s)"
+    add = options.add_argument
+    add("--only", nargs="+", choices=[*TABLES], default=[*TABLES], metavar="TABLE", help="of %(choices)s" + default)
+    add("--sweeps", nargs="+", choices=[*sweeps.SWEEPS], default=[*sweeps.SWEEPS], help="of study; all unless given")
+    add("--data", nargs="+", default=[*sweeps.DATASETS], help="(default: %(default)s)")
+    add("--seeds", type=int, default=sweeps.SEEDS, help="how many" + default)
+    add("--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work")
+    add("--workers", type=int, default=WORKERS, help="processes on this machine" + default)
+    add("--out", type=Path, default=DATA, metavar="FOLDER", help="where the CSV files stand" + default)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Complete the tables; 0 if every run is there now, else 1 and a line that says why, or 130."""
+    options = parser().parse_args(arguments)
+    grids = {
+        "study": sweeps.grid(options.sweeps, options.data, options.seeds),
+        "samplers": sampler_study.grid(options.data, options.seeds),
+    }
+    for name in options.only:
+        path = options.out / f"{name}.csv"
+        try:
+            run_table(TABLES[name], grids[name], path, scheduler=options.scheduler, workers=options.workers)
+        except (TableError, RunsFailedError, ConnectionError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

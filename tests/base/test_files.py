@@ -1,0 +1,285 @@
+"""Files are written whole or not at all, where the project says."""
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lab_utils.base.files import (
+    DATA,
+    PROJECT,
+    FolderError,
+    cache_folder,
+    clear_parts,
+    code_checksum,
+    in_a_line,
+    lock,
+    processor,
+    sha256,
+    write_whole,
+    write_whole_folder,
+)
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_what_was_written_is_there_in_folders_that_were_not(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    with write_whole(path) as part:
+        part.write_text("whole")
+        assert not path.exists()
+        assert part.parent == path.parent  # on the same disk, so that moving it is one step
+    assert path.read_text() == "whole"
+    assert everything(tmp_path) == ["a", "a/b", "a/b/c.txt"]
+
+
+def test_a_text_for_a_path_will_do_and_an_old_file_is_replaced(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("old and long")
+    with write_whole(str(path)) as part:
+        part.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_when_writing_fails_the_old_file_stands_and_nothing_else(tmp_path, error):
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+
+    def write():
+        with write_whole(path) as part:
+            part.write_text("hal")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert everything(tmp_path) == ["c.txt"]
+
+
+def test_when_writing_fails_before_anything_was_written_that_error_is_the_one_raised(tmp_path):
+    with pytest.raises(ValueError, match="the real reason"), write_whole(tmp_path / "c.txt"):
+        raise ValueError("the real reason")
+    assert everything(tmp_path) == []
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), write_whole(tmp_path / "c.txt"):
+        pass
+    assert everything(tmp_path) == []
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "c.txt"
+    with write_whole(path) as one, write_whole(path) as two:
+        one.write_text("one")
+        two.write_text("two")
+    assert path.read_text() == "one"  # the outer block ends last
+    assert everything(tmp_path) == ["c.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_those_of_any_new_file(tmp_path, mask):
+    """Not the owner's alone, as temporary files often are: another user must be able to read the report."""
+    before = os.umask(mask)
+    try:
+        with write_whole(tmp_path / "c.txt") as part:
+            part.write_text("whole")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "c.txt").stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("content", "digits"),
+    [  # FIPS 180-2's examples
+        (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    ],
+)
+def test_the_checksum_is_sha256(content, digits):
+    assert sha256(content) == digits == hashlib.sha256(content).hexdigest()
+
+
+def test_the_cache_is_in_the_project_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("DDPM_LAB_CACHE", raising=False)
+    assert cache_folder() == PROJECT / ".cache"
+    monkeypatch.setenv("DDPM_LAB_CACHE", "")  # as good as not set; certainly not the current folder
+    assert cache_folder() == PROJECT / ".cache"
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DDPM_LAB_CACHE", "here")  # the same from wherever a notebook runs
+    assert cache_folder() == PROJECT / "here"
+
+
+def test_the_project_and_its_data_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (PROJECT / "pyproject.toml").is_file()
+    assert (DATA / "cities.csv").is_file()
+
+
+def test_the_processor_has_a_name_everywhere(monkeypatch):
+    name = processor()
+    assert name
+
+    def missing(*arguments):
+        raise OSError
+
+    for read in (missing, lambda path: "no model"):
+        monkeypatch.setattr(Path, "read_text", read)
+        assert processor()
+
+
+def test_one_at_a_time_has_the_lock_of_a_file_and_nothing_stands_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "c.txt"
+    with lock(path):
+        for same in (path, str(tmp_path / "data" / ".." / "data" / "c.txt")):
+            with pytest.raises(TimeoutError), lock(same, timeout=0):
+                pytest.fail("two have it")
+        with lock(path.with_name("d.txt"), timeout=0):
+            assert everything(tmp_path / "data") == []
+    with lock(path, timeout=0):
+        pass
+
+
+def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path):
+    modules = [ModuleType("a"), ModuleType("b")]
+    for module in modules:
+        module.__file__ = str(tmp_path / f"{module.__name__}.py")
+        Path(module.__file__).write_text(f"name = {module.__name__!r}\n")
+    before = code_checksum(*modules)
+    assert before == sha256(b"name = 'a'\nname = 'b'\n")
+    (tmp_path / "b.py").write_text("name = 'c'\n")
+    assert code_checksum(*modules) != before
+
+
+# --- a full disk, and what a killed process leaves
+
+
+def test_a_disk_that_is_full_names_the_file_and_what_to_do(tmp_path, monkeypatch):
+    """Where the system itself names none: writing to an open file."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    for path, remedy in (
+        (tmp_path / "c.txt", "can be written"),
+        (tmp_path / "cache" / "c", "or let DDPM_LAB_CACHE name another folder"),
+    ):
+        with pytest.raises(OSError, match="No space left") as caught, write_whole(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        said = in_a_line(caught.value)
+        assert said.startswith(f"[Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}: '{path}'; {path} was not written")
+        assert said.endswith(remedy)
+
+
+def test_an_error_in_a_line_has_its_notes():
+    error = ValueError("wrong")
+    error.add_note("a note")
+    assert in_a_line(error) == "wrong; a note"
+    assert in_a_line(KeyboardInterrupt()) == "Interrupted"
+    assert in_a_line(MemoryError()) == "MemoryError"
+
+
+def test_half_written_files_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    for name in (".c.txt.0123.part", ".d.txt.4567.part", "c.txt", "x.part"):
+        (tmp_path / name).touch()
+    clear_parts(tmp_path, "c.txt")
+    assert everything(tmp_path) == [".d.txt.4567.part", "c.txt", "x.part"]
+    clear_parts(tmp_path)
+    assert everything(tmp_path) == ["c.txt", "x.part"]
+
+
+# --- whole folders
+
+
+def test_two_that_make_the_same_folder_wait_for_each_other_and_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    path, order, begun = tmp_path / "report", [], threading.Event()
+
+    def make(name):
+        with write_whole_folder(path, ".mine") as new:
+            begun.set()
+            order.append(f"{name} begins")
+            while name == "first" and "waiting for it" not in "".join(said):
+                said.append(capsys.readouterr().err)
+                time.sleep(0.01)
+            (new / name).touch()
+            order.append(f"{name} ends")
+
+    said = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(make, "first")
+        assert begun.wait(30)
+        second = pool.submit(make, "second")
+        first.result()
+        second.result()
+    assert f"Another process is at {path}; waiting for it." in "".join(said)
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
+    assert [file.name for file in path.iterdir()] != ["first"]
+
+
+def test_what_a_killed_process_left_of_a_folder_goes_with_the_next(tmp_path):
+    left = tmp_path / ".report.part-abc"
+    left.mkdir()
+    (left / "index.html").write_text("half of")
+    (tmp_path / ".report.other").mkdir()  # not ours
+    with write_whole_folder(tmp_path / "report", ".mine"):
+        assert not left.exists()
+    assert everything(tmp_path) == [".report.other", "report", "report/.mine"]
+
+
+def test_a_crash_between_the_renames_of_a_folder_loses_nothing(tmp_path, monkeypatch):
+    out, old = tmp_path / "report", tmp_path / ".report.old"
+    with write_whole_folder(out, ".mine") as new:
+        (new / "index.html").write_text("first")
+    out.rename(old)  # as if the power had failed there
+    with pytest.raises(RuntimeError), write_whole_folder(out, ".mine"):
+        raise RuntimeError
+    assert (out / "index.html").read_text() == "first"
+
+    rename = Path.rename
+
+    def failing(path, target):
+        if path.name.startswith(".report.") and path != old:
+            raise OSError("disk on fire")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="disk on fire"), write_whole_folder(out, ".mine"):
+        pass
+    assert (out / "index.html").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path, kind):
+    path = tmp_path / "thesis"
+    if kind == "file":
+        path.write_text("years of work")
+    else:
+        path.mkdir()
+        (path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FolderError, match="thesis was not made by this command"), write_whole_folder(path, ".mine"):
+        pytest.fail("not even begun")
+    assert everything(tmp_path) == (["thesis"] if kind == "file" else ["thesis", "thesis/thesis.txt"])
+
+
+def test_an_empty_folder_may_be_taken_and_the_own_one_replaced(tmp_path):
+    path = tmp_path / "deep" / "copies"
+    path.mkdir(parents=True)
+    for name in ("first", "second"):
+        with write_whole_folder(path, ".mine") as new:
+            (new / name).touch()
+    assert everything(tmp_path) == ["deep", "deep/copies", "deep/copies/.mine", "deep/copies/second"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755

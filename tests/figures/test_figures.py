@@ -1,0 +1,277 @@
+"""Figures show what they are given: the right curves, on shared axes, in colours that stay with a schedule."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from lab_utils import figures
+from lab_utils.diffusion.doctor import diagnose
+from lab_utils.diffusion.schedules import cosine, linear, sigmoid
+from lab_utils.exact.posterior import Knowledge
+from lab_utils.figures.quality import SAMPLERS
+from lab_utils.measure.benchmark import Measure
+
+EXTENT = (-3.0, 3.0, -2.0, 2.0)
+
+
+@pytest.fixture
+def points():
+    return torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).numpy()
+
+
+def test_a_curve_is_the_schedule_itself_and_its_shade_begins_where_the_doctor_says():
+    figure = figures.alphas_cumprod({"linear": linear()})
+    for axes in figure.axes:
+        x, y = axes.lines[0].get_data()
+        assert np.array_equal(y, linear().alphas_cumprod.numpy())
+        assert list(x[[0, -1]]) == [1, 1000]  # steps done, not indices
+        assert axes.patches[0].get_x() == 674
+    assert "32.7%" in figure.axes[0].texts[0].get_text()
+    assert figure.axes[1].get_yscale() == "log"
+
+
+def test_a_schedule_that_keeps_its_data_has_no_shade():
+    figure = figures.alphas_cumprod({"few steps": linear(1e-4, 2e-3, 100)})
+    assert not figure.axes[0].patches
+
+
+def test_several_curves_have_a_legend_and_different_looks():
+    curves = {"linear": linear(), "sigmoid": sigmoid(), "cosine": cosine(), "raw": sigmoid(reading="raw")}
+    axes = figures.alphas_cumprod(curves).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
+    assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines}) == 4
+    assert len({line.get_linestyle() for line in axes.lines}) == 4  # told apart without colours, too
+
+
+def test_a_schedule_card_shows_alpha_bar_snr_the_wasted_steps_and_the_points(points):
+    left, right, *charts = figures.schedule_card(sigmoid(), {"early": points, "late": 2 * points}, EXTENT).axes
+    assert np.array_equal(left.lines[0].get_ydata(), sigmoid().alphas_cumprod.numpy())
+    assert np.array_equal(right.lines[0].get_ydata(), sigmoid().snr.numpy())
+    assert left.get_title() == "shaded: 9.2% of the steps have ᾱ < 0.01"
+    assert [chart.get_title() for chart in charts] == ["early", "late"]
+    assert np.allclose(charts[1].collections[0].get_offsets(), 2 * points)
+    nothing_wasted = figures.schedule_card(sigmoid(reading="raw"), {"early": points}, EXTENT)
+    assert nothing_wasted.axes[0].get_title().startswith("shaded") == (diagnose(sigmoid(reading="raw")).wasted > 0)
+
+
+def test_around_holds_all_points_and_a_margin():
+    assert figures.around([[0, 0], [10, 4]], margin=0.1) == (-1, 11, -1, 5)
+
+
+def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
+    ways = {"DDPM": points[:5], "DDIM": np.concatenate([points[:1], -points[1:5]])}
+    (axes,) = figures.walks(ways, points, points, EXTENT).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["DDPM", "DDIM"]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert np.allclose(lines["DDIM"].get_xydata(), ways["DDIM"])
+    stars = [line for line in axes.lines if line.get_marker() == "*"]
+    assert np.allclose([star.get_xydata()[0] for star in stars], [way[-1] for way in ways.values()])
+
+
+def known(n):
+    """What is known of a point that may come from the first two of `n` places."""
+    places = (torch.tensor(place) for place in ((1.0, 2.0), (1.5, 2.5), (1.2, 2.2)))
+    return Knowledge(300, 9.0, *places, torch.tensor([0.75, 0.25] + [0.0] * (n - 2)))
+
+
+def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(points):
+    curve, chart = figures.posterior(known(len(points)), points, np.linspace(1, 0, 10), EXTENT).axes
+    assert curve.lines[1].get_xdata()[0] == 300
+    likely = chart.collections[1]
+    assert np.allclose(likely.get_offsets(), points[:2])
+    assert likely.get_sizes()[0] > likely.get_sizes()[1]
+    marked = {line.get_label(): line.get_xydata()[0].round(6).tolist() for line in chart.lines}
+    assert marked == {"what is seen": [1.5, 2.5], "the best guess": [1.2, 2.2], "the truth": [1.0, 2.0]}
+
+
+def test_several_posteriors_share_their_axes(points):
+    figure = figures.posteriors([known(len(points))] * 3, points, EXTENT)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["t = 300"] * 3
+    assert {(*axes.get_xlim(), *axes.get_ylim()) for axes in shown} == {EXTENT}
+
+
+def test_the_view_of_a_training_shows_its_floor_its_excess_and_its_samples(points):
+    left, middle, right = figures.training_view([0.5, 0.4, 0.3], 0.2, {1: 0.1, 3: 0.05}, points, 2 * points).axes
+    assert left.lines[0].get_ydata().tolist() == [0.5, 0.4, 0.3]
+    assert left.lines[1].get_ydata()[0] == 0.2
+    assert middle.lines[0].get_xydata().tolist() == [[1, 0.1], [3, 0.05]]
+    assert middle.get_yscale() == "log"
+    assert np.allclose(right.collections[1].get_offsets(), points)
+    assert (*right.get_xlim(), *right.get_ylim()) == figures.around(2 * points)
+
+
+def test_maps_share_their_axes_and_hold_all_points(points):
+    figure = figures.maps({"a": points, "b": 2 * points, "c": points}, EXTENT, columns=2, behind=points)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["a", "b", "c"]
+    for axes in shown:
+        assert (*axes.get_xlim(), *axes.get_ylim()) == EXTENT
+        assert axes.get_aspect() == 1  # a degree is as long in both directions
+    behind, front = shown[1].collections
+    assert np.allclose(front.get_offsets(), 2 * points)
+    assert np.allclose(behind.get_offsets(), points)
+    assert behind.get_zorder() < front.get_zorder()
+
+
+def test_maps_name_the_outer_axes_only(points):
+    figure = figures.maps(dict.fromkeys("abcd", points), EXTENT, labels=("east", "north"), columns=2)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "east", "east"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["north", "", "north", ""]
+
+
+def test_losses_are_drawn_above_their_floor():
+    values = np.linspace(0.5, 0.4, 300)
+    left, right = figures.losses({"sigmoid": values, "linear": values / 2}, {"sigmoid": 0.3, "linear": 0.1}).axes
+    assert np.array_equal(left.lines[0].get_ydata(), values)
+    assert list(left.lines[1].get_ydata()) == [0.3, 0.3]
+    assert left.get_ylim()[0] == 0  # the whole loss, not a magnified part of it
+    excess = right.lines[0].get_ydata()
+    assert excess[0] == pytest.approx(values[:100].mean() - 0.3)
+    assert right.lines[0].get_xdata()[0] == 100
+    assert excess[-1] == pytest.approx(values[-100:].mean() - 0.3)
+
+
+def _measure(multiple):
+    interval = (0.9 * multiple, 1.2 * multiple)
+    return Measure(value=multiple, floor=1.0, floor_range=(0.5, 2.0), multiple=multiple, interval=interval)
+
+
+def test_multiples_show_value_interval_and_the_floors_own_spread():
+    measures = {"sharpness": {"linear": [_measure(3.0), _measure(2.0)], "sigmoid": [_measure(2.5), _measure(1.5)]}}
+    axes = figures.multiples([200, 2000], measures, {"sharpness": _measure(1.1)}).axes[0]
+    band = axes.patches[0]
+    assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 2.0)
+    linear_bars, sigmoid_bars = axes.containers
+    assert list(linear_bars.lines[0].get_ydata()) == [3.0, 2.0]
+    assert list(sigmoid_bars.lines[0].get_ydata()) == [2.5, 1.5]
+    low, high = (cap.get_ydata() for cap in sigmoid_bars.lines[1])
+    assert low == pytest.approx([2.25, 1.35])
+    assert high == pytest.approx([3.0, 1.8])
+    assert axes.get_ylim()[0] == 0
+
+
+def test_many_distances_stand_in_rows_and_say_which_are_better_when_higher():
+    values = {"linear": [_measure(0.8), _measure(0.9)]}
+    best = {name: _measure(1.0) for name in "abcd"} | {"d": replace(_measure(1.0), higher_is_better=True)}
+    figure = figures.multiples([200, 2000], dict.fromkeys("abcd", values), best, columns=3)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == ["a", "b", "c", "d (more is better)"]
+    assert shown[0].get_ylim()[0] == 0
+    assert shown[3].get_ylim()[0] > 0
+
+
+def test_loss_and_floor_along_t_are_drawn_on_the_same_axes():
+    floor, loss = np.linspace(0.9, 0, 10), np.linspace(0.95, 0.01, 10)
+    left, right = figures.losses_along_t(
+        {"linear": floor, "sigmoid": floor / 2}, {"linear": loss, "sigmoid": loss}
+    ).axes
+    assert np.array_equal(left.lines[0].get_ydata(), loss)
+    assert list(left.lines[0].get_xdata()[[0, -1]]) == [50, 950]  # the middle of each stretch
+    assert left.get_ylim() == right.get_ylim()
+    top = left.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(0.9)
+
+
+def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
+    along = {name: {200: np.full(20, 1e-2), 2000: np.full(20, 1e-3)} for name in ("linear", "sigmoid")}
+    checkpoints = {name: ([200, 2000], [0.01, 0.005]) for name in along}
+    curve = np.linspace(0.02, 0.01, 500)
+    figure = figures.excess(checkpoints, dict.fromkeys(along, curve), along, window=100)
+    left, middle, right = figure.axes
+    smooth, marks = left.lines[:2]
+    assert smooth.get_ydata()[0] == pytest.approx(curve[:100].mean())
+    assert list(marks.get_ydata()) == [0.01, 0.005]
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert [len(axes.lines) for axes in (middle, right)] == [2, 2]
+    assert len({to_hex(line.get_color()) for line in right.lines}) == 2
+    assert middle.get_ylim() == right.get_ylim()
+
+
+def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
+    panels = {"towns": {"plain": [2.0, 2.2, 2.4], "better": [1.2, 1.4]}, "spiral": {"plain": [3.0], "better": [1.0]}}
+    left, right = figures.comparison(panels, "sharpness", log=True).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["plain", "better"]
+    assert left.get_ylim()[0] > left.get_ylim()[1]  # the first row is at the top
+    seeds, mean = left.lines[:2]
+    assert list(seeds.get_xdata()) == [2.0, 2.2, 2.4]
+    assert mean.get_xdata()[0] == pytest.approx(2.2)
+    assert list(seeds.get_ydata()) == [0, 0, 0]
+    assert left.get_xlim() == right.get_xlim()
+    assert right.get_xscale() == "log"
+    figure = figures.comparison(panels, "sharpness", log=True)
+    figure.canvas.draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"1", "1.5", "2", "3"} <= set(labels)  # and no powers of ten
+    assert figures.comparison(panels, "sharpness").axes[0].get_xscale() == "linear"
+
+
+def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the_range_of_the_seeds():
+    by_sampler = {"DDPM": ([1000], [[1.0, 3.0]]), "DDIM": ([5, 20], [[4.0, 8.0], [2.0, 2.0]])}
+    given = {"energy": {"network": by_sampler, "best": by_sampler}, "sharpness": {"network": by_sampler, "best": {}}}
+    figure = figures.evaluations(given, {"energy": (0.5, 2.0), "sharpness": (0.9, 1.1)})
+    axes = figure.axes
+    assert [a.get_title() for a in axes] == ["network", "best", "", ""]
+    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [f"{d}, multiple of floor" for d in given]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    many, few = axes[1].containers
+    assert list(few[0].get_xdata()) == [5, 20]
+    assert list(few[0].get_ydata()) == [6, 2]
+    assert [tuple(part[:, 1]) for part in few[2][0].get_segments()] == [(4, 8), (2, 2)]
+    assert list(many[0].get_ydata()) == [2]
+    for panel, (low, high) in zip(axes, [(0.5, 2.0)] * 2 + [(0.9, 1.1)] * 2, strict=True):
+        assert (panel.patches[0].get_y(), panel.patches[0].get_y() + panel.patches[0].get_height()) == (low, high)
+    assert len({line["marker"] for line in SAMPLERS.values()}) == len(SAMPLERS)
+
+
+def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():
+    figure = figures.trade_off(
+        {"kernels": ([1.4, 1.1], [1.0, 1.6])},
+        {"a": ([1.0, 1.1], [2.0, 2.1]), "b": ([1.2], [1.1])},
+        "copies",
+        "sharpness",
+        (0, 1),
+    )
+    (axes,) = figure.axes
+    kernels, a, b, real = axes.lines
+    assert (kernels.get_linestyle(), kernels.get_marker()) == ("-", "None")
+    assert (a.get_linestyle(), list(a.get_xdata()), list(a.get_ydata())) == ("None", [1.0, 1.1], [2.0, 2.1])
+    assert a.get_marker() != b.get_marker()
+    assert (list(real.get_xdata()), list(real.get_ydata())) == ([0], [1])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "sharpness")
+
+
+def test_differences_share_their_colours_which_end_on_both_sides_alike():
+    sigmas = np.array([[0.0, 7.0, np.nan], [-1.0, 2.0, 3.0]])
+    figure = figures.differences({"generated": sigmas, "real": -sigmas}, EXTENT, labels=("east", "north"))
+    upper, lower = (axes.images[0] for axes in figure.axes[:2])
+    assert upper.get_clim() == lower.get_clim() == (-6, 6)
+    assert np.array_equal(upper.get_array().filled(99.0), np.where(np.isnan(sigmas), 99.0, sigmas))
+    assert upper.origin == "lower"
+    assert list(upper.get_extent()) == list(EXTENT)
+
+
+def test_a_reverse_frame_says_how_far_it_is(points):
+    figure = figures.reverse_frame({"linear": points, "sigmoid": -points}, 900, 1000, EXTENT)
+    assert figure.get_suptitle() == "after 900 of 1000 reverse steps"
+    assert np.allclose(figure.axes[1].collections[0].get_offsets(), -points)
+
+
+def test_every_frame_of_the_animation_moves_every_schedule(points):
+    paths = {name: {k: sign * (k + 1) * points for k in (0, 5, 10)} for name, sign in (("linear", 1), ("sigmoid", -1))}
+    animation = figures.reverse_animation(paths, EXTENT)
+    player = animation.to_jshtml()
+    assert player.count("data:image/png") == 3
+    figure = animation._fig
+    assert figure.get_suptitle() == "after 10 of 10 reverse steps"  # the last frame that was drawn
+    assert np.allclose(figure.axes[1].collections[0].get_offsets(), -11 * points)
+
+
+def test_no_figure_stays_behind_in_pyplot():
+    from matplotlib import pyplot as plt
+
+    figures.alphas_cumprod({"linear": linear()})
+    assert not plt.get_fignums()

@@ -1,0 +1,104 @@
+"""Results are the right rows, intervals are Student's, and ratios are taken seed by seed."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lab_utils.study.results import Interval, Results
+from lab_utils.study.sweeps import BASE
+
+
+def rows(seeds=5, data="cities", epochs=(200, 2000), value=lambda seed, epoch: 2.0 + seed, **change):
+    return [
+        {**BASE, **change, "data": data, "seed": seed, "epoch": epoch, "sharpness": value(seed, epoch)}
+        for seed in range(seeds)
+        for epoch in epochs
+    ]
+
+
+@pytest.fixture
+def results():
+    wide = rows(width=128, value=lambda seed, epoch: (2.0 + seed) * (0.5 if epoch == 2000 else 1) * (1.1 ** (seed - 2)))
+    return Results(pd.DataFrame(rows() + wide + rows(data="spiral", value=lambda *_: 7.0)))
+
+
+def test_the_rows_are_those_of_one_configuration(results):
+    assert set(results.rows()["width"]) == {64}
+    assert set(results.rows({"width": 128})["width"]) == {128}
+    assert len(results.rows(data="spiral")) == 10
+
+
+def test_the_values_are_those_of_the_last_epoch_or_of_the_one_asked_for(results):
+    assert results.values("sharpness").to_dict() == {seed: 2.0 + seed for seed in range(5)}
+    at_200 = results.values("sharpness", {"width": 128}, epoch=200)
+    assert at_200[2] == 4.0
+
+
+def test_what_is_not_there_is_named(results):
+    with pytest.raises(ValueError, match=r"no runs on cities with \{'depth': 6\}"):
+        results.rows({"depth": 6})
+    with pytest.raises(ValueError, match=r"after \[200, 2000\] epochs, not after 500"):
+        results.values("sharpness", epoch=500)
+
+
+def test_a_summary_is_the_means_by_name(results):
+    found = results.summary({"plain": {}, "wide": {"width": 128}}, ["sharpness"], epoch=200)
+    assert found.index.tolist() == ["plain", "wide"]
+    assert found.loc["wide", "sharpness"] == str(results.mean("sharpness", {"width": 128}, epoch=200))
+    assert results.summary({"plain": {}}, ["sharpness"], data="spiral").iloc[0, 0] == "7 [7,\N{NO-BREAK SPACE}7]"
+
+
+def test_the_interval_is_students():
+    values = pd.Series([1.0, 2.0, 4.0, 4.5])
+    found = Interval.of(values)
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    assert (found.mean, found.low, found.high, found.seeds) == pytest.approx((values.mean(), low, high, 4))
+    assert str(Interval(1.234, 0.5, 2.0, 5)) == "1.23 [0.5,\N{NO-BREAK SPACE}2]"
+
+
+def test_what_is_not_known_does_not_count():
+    known = pd.Series([1.0, 2.0, 4.0])
+    assert Interval.of(pd.Series([1.0, math.nan, 2.0, 4.0, math.nan])) == Interval.of(known)
+    none = Interval.of(pd.Series([math.nan]))
+    assert (str(none), none.seeds, none.excludes(1)) == ("–", 0, False)
+
+
+def test_one_seed_says_nothing():
+    found = Interval.of(pd.Series([0.1]))
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert str(found) == "0.1 (one seed)"
+    assert not found.excludes(1)
+
+
+def test_an_interval_excludes_what_lies_outside_and_nothing_if_it_is_not_known():
+    assert Interval(2.0, 1.5, 2.5, 5).excludes(1)
+    assert Interval(0.5, 0.2, 0.9, 5).excludes(1)
+    assert not Interval(1.0, 0.9, 1.2, 5).excludes(1)
+    assert not Interval(math.nan, math.nan, math.nan, 0).excludes(1)
+
+
+def test_a_ratio_is_taken_seed_by_seed(results):
+    """Here each seed's ratio is 0.5 × 1.1^k: paired, its spread is small, though that of the values is not."""
+    found = results.ratio("sharpness", {"width": 128})
+    logs = np.log([0.5 * 1.1**k for k in range(-2, 3)])
+    half = stats.t.ppf(0.975, 4) * logs.std(ddof=1) / math.sqrt(5)
+    assert found.mean == pytest.approx(0.5)
+    assert (found.low, found.high) == pytest.approx((0.5 * math.exp(-half), 0.5 * math.exp(half)))
+    assert found.excludes(1)
+
+
+def test_a_ratio_over_time_and_of_seeds_that_both_have(results):
+    assert results.ratio("sharpness", {"width": 128}, {"width": 128}, epoch=2000, to_epoch=200).mean == pytest.approx(
+        0.5
+    )
+    assert results.ratio("sharpness", {"width": 128}, to_epoch=2000, epoch=200).seeds == 5
+    fewer = Results(pd.DataFrame(rows(seeds=3) + rows(width=16)))
+    assert fewer.ratio("sharpness", {"width": 16}).seeds == 3
+
+
+def test_the_mean_is_over_seeds(results):
+    assert results.mean("sharpness").mean == 4
+    assert results.mean("sharpness", data="spiral").low == 7

@@ -1,0 +1,257 @@
+"""Every public function that takes points keeps its contract of shapes: as documented, or a clear error, never a guess.
+
+PyTorch would repeat a row, a column or a number where a table of points is missing, and go on with what was not meant.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import is_dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from soak import often
+
+import lab_utils
+from lab_utils.base.arguments import check_as_many, check_finite, check_points
+from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.samplers import ancestral, reverse_step
+from lab_utils.diffusion.schedules import linear
+from lab_utils.diffusion.training import Trainer
+from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
+from lab_utils.exact.mixtures import GaussianMixture
+from lab_utils.measure.benchmark import Benchmark
+from lab_utils.measure.cells import count_differences
+from lab_utils.measure.distances import DISTANCES, copies, energy_distance, mean_distance
+from lab_utils.measure.likelihood import log_likelihood
+from lab_utils.measure.losses import along_t, mean_and_error, mean_loss, noise, squared
+from lab_utils.points.dataset import Dataset, Units
+from lab_utils.points.validation import validate
+
+SCHEDULE = linear(timesteps=20)
+REAL = torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
+MIXTURE = GaussianMixture(REAL, 0.1)
+BEST = BestDenoiser(REAL, SCHEDULE)
+ROUND = BestDenoiser(GaussianMixture(torch.zeros(1, 2), 1.0), SCHEDULE)
+NETWORK = DiffusionGenerator(schedule=SCHEDULE, width=8, depth=1, input_frequencies=2)
+UNITS = Units.of(REAL)
+ROW = ancestral(SCHEDULE).coefficients[5].tolist()
+T = torch.tensor(5)
+GRID = (-1.0, 1.0, -1.0, 1.0), (3, 4)
+
+
+def full(x):
+    """As many points as `x` has, where it has any."""
+    return torch.zeros(x.shape[0] if x.ndim else 0, 2, dtype=x.dtype)
+
+
+def same(n):
+    return (n, 2)
+
+
+def one_each(n):
+    return (n,)
+
+
+def a_float(_n):
+    return float
+
+
+# function and argument → how it is called with n points there, and what comes back: a shape, a float, or what has none
+POINTS = {
+    ("base.arguments.check_as_many", "others"): (lambda x: check_as_many(full(x), x, "points", "others"), None),
+    ("base.arguments.check_as_many", "points"): (lambda x: check_as_many(x, full(x), "points", "others"), None),
+    ("base.arguments.check_points", "points"): (check_points, None),
+    ("base.arguments.check_finite", "points"): (check_finite, None),
+    ("measure.cells.count_differences", "generated"): (lambda x: count_differences(x, REAL, *GRID), lambda n: (4, 3)),
+    ("measure.cells.count_differences", "real"): (lambda x: count_differences(REAL, x, *GRID), lambda n: (4, 3)),
+    ("measure.distances.Distance.__call__", "generated"): (lambda x: energy_distance(x, REAL), a_float),
+    ("measure.distances.Distance.__call__", "real"): (lambda x: energy_distance(REAL, x), a_float),
+    ("measure.distances.Distance.check", "points"): (energy_distance.check, None),
+    ("measure.distances.copies", "train"): (lambda x: copies(x)(REAL, REAL), a_float),
+    ("measure.distances.mean_distance", "x"): (lambda x: mean_distance(x, REAL), a_float),
+    ("measure.distances.mean_distance", "y"): (lambda x: mean_distance(REAL, x), a_float),
+    ("measure.likelihood.log_likelihood", "points"): (lambda x: log_likelihood(ROUND, x), one_each),
+    ("measure.losses.mean_loss", "points"): (lambda x: mean_loss(BEST, x, draws=4), None),
+    ("measure.losses.noise", "points"): (lambda x: noise(x, SCHEDULE, draws=7).x_t, lambda n: (7, 2)),
+    ("measure.losses.squared", "a"): (lambda x: squared(x, full(x)), one_each),
+    ("measure.losses.squared", "b"): (lambda x: squared(full(x), x), one_each),
+    ("measure.benchmark.Benchmark.__init__", "held_out"): (
+        lambda x: Benchmark(x, size=2).pairs[0][0],
+        lambda n: (2, 2),
+    ),
+    ("measure.benchmark.Benchmark.__init__", "train"): (
+        lambda x: Benchmark(REAL, x, size=2).measure("copies", REAL[:2]),
+        None,
+    ),
+    ("measure.benchmark.Benchmark.measure", "generated"): (
+        lambda x: Benchmark(REAL, size=len(full(x))).measure("W2", x),
+        None,
+    ),
+    ("measure.benchmark.Benchmark.measure_all", "generated"): (
+        lambda x: Benchmark(REAL, size=len(full(x))).measure_all(x, names=["W2"]),
+        None,
+    ),
+    ("exact.mixtures.GaussianMixture.__init__", "means"): (
+        lambda x: GaussianMixture(x, 0.1).sample(5),
+        lambda n: (5, 2),
+    ),
+    ("exact.mixtures.GaussianMixture.log_prob", "x"): (MIXTURE.log_prob, one_each),
+    ("exact.mixtures.GaussianMixture.posterior", "x"): (MIXTURE.posterior, lambda n: (n, len(REAL))),
+    ("exact.mixtures.GaussianMixture.score", "x"): (MIXTURE.score, same),
+    ("exact.kernels.adaptive_kernels", "points"): (
+        lambda x: adaptive_kernels(x, neighbours=[1], factors=[1.0], folds=2).sample(3),
+        lambda n: (3, 2),
+    ),
+    ("exact.kernels.fixed_kernels", "points"): (
+        lambda x: fixed_kernels(x, bandwidths=[0.1], folds=2).sample(3),
+        lambda n: (3, 2),
+    ),
+    ("diffusion.network.DiffusionGenerator.epsilon", "x_t"): (lambda x: NETWORK.epsilon(x, T), same),
+    ("diffusion.network.DiffusionGenerator.forward", "x_t"): (lambda x: NETWORK(x, T), same),
+    ("exact.best_denoiser.BestDenoiser.__init__", "data"): (
+        lambda x: BestDenoiser(x, SCHEDULE).epsilon(REAL, T),
+        lambda n: (60, 2),
+    ),
+    ("exact.best_denoiser.BestDenoiser.epsilon", "x_t"): (lambda x: BEST.epsilon(x, T), same),
+    ("points.dataset.Dataset.of", "points"): (lambda x: Dataset.of(x, "some", train=1).held_out, lambda n: (n - 1, 2)),
+    ("points.dataset.Units.normalise", "points"): (UNITS.normalise, same),
+    ("points.dataset.Units.of", "points"): (lambda x: Units.of(x).shift, lambda n: (2,)),
+    ("points.dataset.Units.restore", "points"): (UNITS.restore, same),
+    ("diffusion.samplers.reverse_step", "before"): (lambda x: reverse_step(ROW, full(x), full(x), full(x), x), same),
+    ("diffusion.samplers.reverse_step", "epsilon"): (lambda x: reverse_step(ROW, full(x), x, full(x)), same),
+    ("diffusion.samplers.reverse_step", "noise"): (lambda x: reverse_step(ROW, full(x), full(x), x), same),
+    ("diffusion.samplers.reverse_step", "x_t"): (lambda x: reverse_step(ROW, x, full(x), full(x)), same),
+    ("diffusion.schedules.Schedule.q_sample", "epsilon"): (lambda x: SCHEDULE.q_sample(full(x), T, x), same),
+    ("diffusion.schedules.Schedule.q_sample", "x_0"): (lambda x: SCHEDULE.q_sample(x, T, full(x)), same),
+    ("diffusion.schedules.Schedule.q_step", "epsilon"): (lambda x: SCHEDULE.q_step(full(x), T, x), same),
+    ("diffusion.schedules.Schedule.q_step", "x_prev"): (lambda x: SCHEDULE.q_step(x, T, full(x)), same),
+    ("diffusion.training.Trainer.__init__", "train"): (lambda x: Trainer(NETWORK, x).train, same),
+    ("points.validation.validate", "points"): (lambda x: validate(x, train=1), None),
+}
+
+# the network's arithmetic is in its own precision alone
+FLOAT32 = {
+    "diffusion.network.DiffusionGenerator.epsilon",
+    "diffusion.network.DiffusionGenerator.forward",
+    "diffusion.training.Trainer.__init__",
+}
+
+# one number for each point, in the order of t
+VALUES = {
+    ("measure.losses.along_t", "values"): lambda x: along_t(x, 1),
+    ("measure.losses.mean_and_error", "values"): mean_and_error,
+}
+
+# tensors that are no points, and functions for which somebody else has looked
+OTHERS = {
+    ("exercises.questions.moments", "points"): "what a student's function gave; its check says what is wrong",
+    ("exercises.questions.network", "t"): "the same",
+    ("exercises.questions.network", "x_t"): "the same",
+    ("runs.chunks.Chunks.save", "points"): "a block of the sampler's",
+    ("exact.mixtures.GaussianMixture.__init__", "covariances"): "tests/test_mixtures.py",
+    ("exact.mixtures.GaussianMixture.__init__", "weights"): "tests/test_mixtures.py",
+    ("exact.mixtures.GaussianMixture.log_prob", "blur"): "tests/test_mixtures.py",
+    ("exact.mixtures.GaussianMixture.posterior", "blur"): "tests/test_mixtures.py",
+    ("exact.mixtures.GaussianMixture.score", "blur"): "tests/test_mixtures.py",
+    ("diffusion.network.DiffusionGenerator.predict", "t"): "forward, without its checks",
+    ("diffusion.network.DiffusionGenerator.predict", "x_t"): "forward, without its checks",
+    ("diffusion.network.waves", "omega"): "any table and any frequencies",
+    ("diffusion.network.waves", "x"): "any table and any frequencies",
+    ("base.tensors.save_tensors", "tensors"): "any tensors",
+    ("diffusion.training.Trainer.load_state_dict", "state"): "tests/test_training.py",
+    **{
+        (function, "t"): "tests/test_schedules.py: timesteps, for all who take them"
+        for function in (
+            "diffusion.network.DiffusionGenerator.epsilon",
+            "diffusion.network.DiffusionGenerator.forward",
+            "exact.best_denoiser.BestDenoiser.epsilon",
+            "diffusion.denoiser.Denoiser.epsilon",
+            "diffusion.schedules.Schedule.q_sample",
+            "diffusion.schedules.Schedule.q_step",
+            "diffusion.schedules.check_timesteps",
+        )
+    },
+    ("diffusion.denoiser.Denoiser.epsilon", "x_t"): "a protocol",
+}
+
+
+def public_functions():
+    """Each public function and method of the lab, with its name; but not the constructors that dataclasses get."""
+    for found in pkgutil.walk_packages(lab_utils.__path__, "lab_utils."):
+        module = importlib.import_module(found.name)
+        here = found.name.removeprefix("lab_utils.")
+        for name, what in vars(module).items():
+            if name.startswith("_") or getattr(what, "__module__", None) != found.name:
+                continue
+            if inspect.isfunction(what):
+                yield f"{here}.{name}", what
+            elif inspect.isclass(what):
+                for inner, member in vars(what).items():
+                    function = getattr(member, "__func__", member)
+                    made = inner == "__init__" and is_dataclass(what)
+                    spoken = not inner.startswith("_") or inner in {"__init__", "__call__"}
+                    if inspect.isfunction(function) and spoken and not made:
+                        yield f"{here}.{name}.{inner}", function
+
+
+def test_every_public_function_that_takes_a_tensor_is_here():
+    taken = {
+        (name, parameter)
+        for name, function in public_functions()
+        for parameter, kind in inspect.get_annotations(function).items()
+        if "Tensor" in str(kind) and parameter != "return"
+    }
+    assert len(taken) > 50
+    assert taken == {*POINTS, *VALUES, *OTHERS}
+
+
+@pytest.mark.parametrize("argument", POINTS, ids=" ".join)
+@settings(max_examples=often(8, 200))
+@given(n=st.integers(4, 30), dtype=st.sampled_from([torch.float32, torch.float64]), seed=st.integers(0, 99))
+def test_of_any_number_of_points_comes_what_is_documented(argument, n, dtype, seed):
+    call, shape = POINTS[argument]
+    points = torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+    points = points.to(torch.float32 if argument[0] in FLOAT32 else dtype)
+    before = points.clone()
+    result = call(points)
+    assert torch.equal(points, before)  # nobody changes what was given
+    if shape is a_float:
+        assert isinstance(result, float)
+    elif shape is not None:
+        assert tuple(result.shape) == shape(n)
+
+
+OTHER_SHAPES = st.lists(st.integers(0, 4), max_size=3).filter(lambda shape: len(shape) != 2 or shape[1] != 2)
+
+
+@pytest.mark.parametrize("argument", POINTS, ids=" ".join)
+@settings(max_examples=often(30, 1000))
+@given(shape=OTHER_SHAPES, seed=st.integers(0, 99))
+def test_any_other_shape_is_refused(argument, shape, seed):
+    call, _ = POINTS[argument]
+    with pytest.raises(ValueError, match=r"shape|points|size"):
+        call(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("argument", POINTS, ids=" ".join)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_what_are_no_floats_are_refused(argument, dtype):
+    call, _ = POINTS[argument]
+    with pytest.raises(ValueError, match="float tensor of shape"):
+        call(torch.ones(6, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("argument", VALUES, ids=" ".join)
+@pytest.mark.parametrize("shape", [(), (3, 1), (3, 2)])
+def test_values_of_another_shape_are_refused(argument, shape):
+    with pytest.raises(ValueError, match=r"must have the shape \(n,\)"):
+        VALUES[argument](torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_every_distance_gives_a_number(name):
+    assert isinstance(DISTANCES[name](REAL[:30], REAL[30:]), float)
