@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from soak import often
 
 import lab_utils
-from lab_utils.base.arguments import check_as_many, check_finite, check_points
+from lab_utils.base.arguments import as_points, check_as_many, check_finite, check_points
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, reverse_step
 from lab_utils.diffusion.schedules import linear
@@ -62,6 +62,7 @@ def a_float(_n):
 
 # function and argument → how it is called with n points there, and what comes back: a shape, a float, or what has none
 POINTS = {
+    ("base.arguments.as_points", "points"): (as_points, same),
     ("base.arguments.check_as_many", "others"): (lambda x: check_as_many(full(x), x, "points", "others"), None),
     ("base.arguments.check_as_many", "points"): (lambda x: check_as_many(x, full(x), "points", "others"), None),
     ("base.arguments.check_points", "points"): (check_points, None),

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -33,6 +35,29 @@ def check_points(points: Tensor, name: str = "points") -> None:
     if points.ndim != 2 or points.shape[1] != 2 or not points.is_floating_point():
         got = f"{points.dtype} of shape {tuple(points.shape)}"
         raise PointsError(f"{name} must be a float tensor of shape (n, 2); got {got}")
+
+
+def as_points(points: Tensor | NDArray[Any], name: str = "points") -> Tensor:
+    """What a user has as points, a tensor or a NumPy array of shape (n, 2), as a tensor of the same precision.
+
+    A tensor comes back as it is. An array is copied, so the two share no memory. What a masked array hides is NaN.
+
+    Args:
+        points: (n, 2), of any float type that PyTorch has; values are not looked at.
+        name: what the message calls them.
+
+    Raises:
+        PointsError: they are of another type or shape.
+    """
+    if isinstance(points, np.ndarray):
+        try:
+            native = points.dtype.newbyteorder("=")  # PyTorch has no other order of bytes
+            points = torch.from_numpy(np.array(np.ma.filled(points, np.nan), dtype=native))
+        except TypeError as error:  # text, objects, whole numbers with a mask: nothing that PyTorch could hold
+            got = f"an array of {points.dtype}, shape {points.shape}"
+            raise PointsError(f"{name} must be a float tensor of shape (n, 2), or such an array; got {got}") from error
+    check_points(points, name)
+    return points
 
 
 def check_as_many(points: Tensor, others: Tensor, name: str, other: str) -> None:
