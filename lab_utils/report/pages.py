@@ -23,15 +23,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
-from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, ansi2html
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
 from lab_utils import METADATA_KEY, SEED, THREADS
-from lab_utils.report.formulas import markdown
 from lab_utils.base.files import PROJECT, processor
+from lab_utils.report.formulas import markdown
 
 FIGURES = 12  # as many as the original report has
 PRINT = "print.html"  # all pages in one

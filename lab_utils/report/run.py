@@ -10,20 +10,15 @@ renewed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import itertools
 import os
 import re
-import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +31,9 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from lab_utils import THREADS
-from lab_utils.base.files import DATA_VARIABLE, PROJECT, FolderError, in_a_line, write_whole, write_whole_folder
-from lab_utils.report.pages import PRINT, WIDGET, Run, facts, write_pages
+from lab_utils.report.pages import WIDGET, Run
 
 ADDRESS = re.compile(r"(?<=object) at 0x[0-9a-f]+(?=>)")  # of a widget, in its plain text
-
-
 
 
 class _ThisEnvironment(KernelSpecManager):

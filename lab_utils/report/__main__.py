@@ -1,0 +1,141 @@
+# mypy: allow-untyped-calls
+# (nbformat has types, but not everywhere)
+"""The command behind `make report`: `python -m lab_utils.report`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lab_utils import THREADS
+from lab_utils.base.files import DATA_VARIABLE, PROJECT, FolderError, in_a_line, write_whole, write_whole_folder
+from lab_utils.report.pages import PRINT, Run, facts, write_pages
+from lab_utils.report.printing import ReportError, browser, print_pdf
+from lab_utils.report.run import canonical, run_notebook
+
+OWN = "06"  # the notebook about points of one's own
+MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
+
+
+def choose(folder: Path, only: Sequence[str]) -> list[Path]:
+    """The notebooks of `folder` in the order of their names, or those of them that `only` names by number or name.
+
+    Raises:
+        ReportError: there is no notebook, or none of a name in `only`; the message lists what there is.
+    """
+    notebooks = sorted(folder.glob("*.ipynb"))
+    if not notebooks:
+        raise ReportError(f"no notebooks in {folder}")
+    chosen = set()
+    for wanted in only:
+        fits = {path for path in notebooks if wanted.removesuffix(".ipynb") in (path.stem, path.stem.split("_")[0])}
+        if not fits:
+            raise ReportError(f"no notebook {wanted!r}; there are: {', '.join(path.stem for path in notebooks)}")
+        chosen |= fits
+    return [path for path in notebooks if path in chosen or not only]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    description = "Run the notebooks and write the report, a folder of pages that opens without a network."
+    parser = argparse.ArgumentParser(prog="python -m lab_utils.report", description=description)
+
+    out, notebooks = (Path(os.path.relpath(PROJECT / name)) for name in ("report", "notebooks"))
+    default = " (default: %(default)s)"
+    add = parser.add_argument
+    add("--out", type=Path, default=out, metavar="FOLDER", help="where the report goes" + default)
+    add("--only", nargs="+", default=[], metavar="NOTEBOOK", help="only these notebooks, by number or name")
+    add(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help=f"a report about these points (CSV, PNG or JPEG): runs {OWN}, unless --only",
+    )
+    add("--timeout", type=int, default=1800, metavar="SECONDS", help="the most for one cell; 0: no limit" + default)
+    add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
+    add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
+    add("--pdf", action="store_true", help="also print the report, as report.pdf in it; needs Chromium or Chrome")
+    add("--save", action="store_true", help="also write the outputs back into the notebooks, in canonical form")
+    return parser
+
+
+def _data(path: Path | None) -> dict[str, str]:
+    """Let the notebooks find the points of the file at `path`, and say for the report what it is about.
+
+    Raises:
+        ReportError: no model can be trained on that.
+    """
+    if path is None:
+        return {}
+    from lab_utils.base.arguments import PointsError
+    from lab_utils.points.pictures import own_points
+    from lab_utils.points.validation import validate
+
+    try:
+        card = validate(own_points(path))
+    except PointsError as error:
+        raise ReportError(str(error)) from error
+    os.environ[DATA_VARIABLE] = str(path.resolve())
+    return {"Data": f"{path.name}, {card.points} points"}
+
+
+def _save(run: Run, before: bytes) -> None:
+    """Store the outputs of `run` in its notebook, unless somebody has worked on the file since it was read."""
+    if run.path.read_bytes() != before:
+        tqdm.write(f"{run.path.stem}: changed on disk while it ran, so its outputs are not saved")
+        return
+    with write_whole(run.path) as part:
+        part.write_text(canonical(run.notebook), encoding="utf-8")
+        part.chmod(run.path.stat().st_mode)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the report; 0 when every notebook ran, 1 when one or the disk failed, 130 when interrupted."""
+    command = parser()
+    options = command.parse_args(arguments)
+    if options.save and options.data:
+        command.error("--save stores what the notebooks show of the lab's own data; leave out --data or --save")
+    out, runs = options.out.resolve(), []
+    try:
+        if options.pdf:
+            browser()  # whoever has none should hear of it before the notebooks run
+        only = options.only or ([OWN] if options.data else [])
+        notebooks = choose(options.notebooks.resolve(), only)
+        about = _data(options.data) | facts(
+            options.threads
+        )  # before the notebooks run: saving them would change the commit
+        with write_whole_folder(out, MARKER) as folder:
+            for number, path in enumerate(notebooks, 1):
+                before = path.read_bytes()
+                run = run_notebook(path, options.timeout, options.threads, f"[{number}/{len(notebooks)}] {path.stem}")
+                runs.append(run)
+                tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
+                if options.save and not run.error:
+                    _save(run, before)
+            write_pages(folder, runs, about)
+            if options.pdf:
+                print_pdf(folder / PRINT, folder / "report.pdf")
+            for page in out.glob("bench.*"):  # of `make bench`: an hour's work, which isn't made anew here
+                shutil.copy2(page, folder)
+    except (ReportError, FolderError) as error:
+        command.error(f"{error}")
+    except OSError as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. " + (f"The last report is still in {options.out}." if out.exists() else "No report."))
+        return 130
+    print(f"Report: {options.out / 'index.html'}")
+    return 1 if any(run.error for run in runs) else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end cleans up just as Ctrl-C does
+    sys.exit(main())
