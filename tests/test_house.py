@@ -296,6 +296,12 @@ def test_no_file_says_where_packages_come_from():
         assert "://" not in read(name), name
 
 
+def test_no_code_is_ignored_by_git():
+    # A line in .gitignore without a leading slash also hides a folder of that name deeper in the project.
+    files = git("ls-files", "--cached", "--others", "--ignored", "--exclude-standard", "lab_utils", "tests", "data")
+    assert [name for name in files.splitlines() if "__pycache__" not in name] == []
+
+
 def test_the_repository_is_small():
     files = [PROJECT / name for name in git("ls-files").splitlines()]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 20_000_000
