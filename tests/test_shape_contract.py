@@ -150,8 +150,9 @@ VALUES = {
 # tensors that are no points, and functions for which somebody else has looked
 OTHERS = {
     ("exercises.questions.moments", "points"): "what a student's function gave; its check says what is wrong",
-    ("exercises.questions.network", "t"): "the same",
-    ("exercises.questions.network", "x_t"): "the same",
+    ("exercises.questions.StandIn.forward", "t"): "the same",
+    ("exercises.questions.StandIn.forward", "x_t"): "the same",
+    ("exercises.questions.check_time", "t"): "the same",
     ("runs.chunks.Chunks.save", "points"): "a block of the sampler's",
     ("exact.mixtures.GaussianMixture.__init__", "covariances"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.__init__", "weights"): "tests/test_mixtures.py",

@@ -20,10 +20,17 @@ chances = Task(
     {
         "bright pixels have the mass: 1 is white. What is a pixel's darkness?": lambda b: b / b.sum(),
         "they are not divided by their sum: chances add up to 1.": lambda b: 1 - b,
+        "divided by the sum of the brightness, and should be by that of the darkness.": lambda b: (1 - b) / b.sum(),
+        "first divided, then taken from 1: make it dark first, then divide.": lambda b: 1 - b / b.sum(),
         "each row adds up to 1 by itself; all pixels together should.": lambda b: (
             (1 - b) / (1 - b).sum(1, keepdim=True)
         ),
+        "each column adds up to 1 by itself; all pixels together should.": lambda b: (1 - b) / (1 - b).sum(0),
         "divided by the largest: then the darkest pixel has the chance 1.": lambda b: (1 - b) / (1 - b).max(),
+        "divided by the number of pixels: that adds up to the mean darkness, not to 1.": lambda b: (1 - b) / b.numel(),
+        "a softmax gives mass to white pixels as well: divide by the sum.": lambda b: (
+            (1 - b).flatten().softmax(0).reshape(b.shape)
+        ),
         "black and white only: grey pixels have some mass, too.": lambda b: (b < 0.5).double() / (b < 0.5).sum(),
     },
     well="a grey pixel has its share",
@@ -37,7 +44,10 @@ def _places(rows: Tensor, columns: Tensor, height: int) -> Tensor:
 places = Task(
     "from pixels to points",
     _places,
-    lambda: [(torch.tensor([0, 1, 7]), torch.tensor([5, 0, 3]), 8), (torch.tensor([2, 2]), torch.tensor([1, 9]), 3)],
+    lambda: [  # none of the pixels is in the bottom row
+        (torch.tensor([0, 1, 5]), torch.tensor([5, 0, 3]), 8),
+        (torch.tensor([2, 2]), torch.tensor([1, 9]), 4),
+    ],
     {
         "x and y have changed places: x counts columns, y counts rows.": lambda r, c, h: _places(r, c, h).flip(1),
         "it stands on its head: row 0 is the top of a picture, and y = 0 the bottom of a plot.": lambda r, c, h: (
@@ -46,14 +56,24 @@ places = Task(
         "the index is off by one: the top row, number 0, is at y = height − 1.": lambda r, c, h: (
             _places(r, c, h) + torch.tensor([0, 1])
         ),
+        "y = 0 is the picture's last row, `height − 1`, not the lowest row that has a pixel.": lambda r, c, h: (
+            torch.stack([c, r.max() - r], dim=1)
+        ),
+        "y is negative: the minus turns the picture over, and height − 1 brings it back up.": lambda r, c, h: (
+            torch.stack([c, -r], dim=1)
+        ),
         "x and y have changed places, and it stands on its head.": lambda r, c, h: torch.stack([r, c], dim=1),
     },
 )
 
 
 def _normalised(points: Tensor) -> Tensor:
-    centred = points - points.mean(dim=0)
+    centred = _centred(points)
     return centred / centred.square().mean().sqrt()
+
+
+def _centred(points: Tensor) -> Tensor:
+    return points - points.mean(dim=0)
 
 
 normalised = Task(
@@ -62,21 +82,33 @@ normalised = Task(
     lambda: [(draw(50, 2, seed=seed) * torch.tensor([30.0, 4.0]) + torch.tensor([200.0, -7.0]),) for seed in (0, 1)],
     {
         "each axis has a scale of its own. That would stretch the picture: one scale for both.": lambda p: (
-            (p - p.mean(dim=0)) / (p - p.mean(dim=0)).square().mean(dim=0).sqrt()
+            _centred(p) / _centred(p).square().mean(dim=0).sqrt()
         ),
-        "divided by the variance; the scale is its root.": lambda p: (
-            (p - p.mean(dim=0)) / (p - p.mean(dim=0)).square().mean()
+        "each axis has a scale of its own, and its variance is divided by n − 1. One scale for both, and mean squares "
+        "are divided by n.": lambda p: _centred(p) / p.std(dim=0),
+        "the variances are divided by n − 1, as torch.var and torch.std do unless told `correction=0`; here by n.": (
+            lambda p: _centred(p) / p.var(dim=0).mean().sqrt()
         ),
+        "the variance of all 2n numbers is divided by 2n − 1, as torch.std does unless told `correction=0`.": (
+            lambda p: _centred(p) / _centred(p).std()
+        ),
+        "the mean of the two standard deviations; the variances have the mean, and the scale is its root.": lambda p: (
+            _centred(p) / _centred(p).square().mean(dim=0).sqrt().mean()
+        ),
+        "the sum of the two variances, where their mean should be 1.": lambda p: (
+            _centred(p) / _centred(p).square().sum(dim=1).mean().sqrt()
+        ),
+        "divided by the variance; the scale is its root.": lambda p: _centred(p) / _centred(p).square().mean(),
         "the points are not centred: take away the mean of each axis first.": lambda p: (
-            p / (p - p.mean(dim=0)).square().mean().sqrt()
+            p / _centred(p).square().mean().sqrt()
         ),
         "one number is taken away from both coordinates; each axis has a mean of its own.": lambda p: (
             (p - p.mean()) / (p - p.mean()).square().mean().sqrt()
         ),
         "by the largest distance from the centre: one far point would decide for all.": lambda p: (
-            (p - p.mean(dim=0)) / (p - p.mean(dim=0)).abs().max()
+            _centred(p) / _centred(p).abs().max()
         ),
-        "not divided by anything.": lambda p: p - p.mean(dim=0),
+        "not divided by anything.": _centred,
     },
     well="mean 0, mean variance 1, and the proportions kept",
 )
@@ -95,9 +127,14 @@ multiple = Task(
             d / float(f.mean())
         ),
         "the smallest of the floors: that is luck. Take the median.": lambda d, f: d / float(f.min()),
+        "the largest of the floors: that is bad luck. Take the median.": lambda d, f: d / float(f.max()),
+        "the one in the middle of the row as it came: the median is in the middle when they are sorted.": (
+            lambda d, f: d / float(f[len(f) // 2])
+        ),
         "the difference: in which units? Divide.": lambda d, f: d - float(f.median()),
         "the fraction is upside down: a model's distance is above the floor, and so is the multiple above 1.": (
             lambda d, f: float(f.median()) / d
         ),
     },
+    tolerance=1e-5,
 )

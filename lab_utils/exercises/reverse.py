@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
-from lab_utils.exercises.questions import SHORT, Network, draw
+from lab_utils.exercises.questions import Network, draw, number, short
 from lab_utils.exercises.task import Task
 
 
@@ -20,30 +21,56 @@ def _reverse_mean(x_t: Tensor, epsilon: Tensor, t: int, betas: Tensor, alphas_cu
 reverse_mean = Task(
     "one step back, without the noise",
     _reverse_mean,
-    lambda: [(draw(9, 2), draw(9, 2, seed=1), t, SHORT.betas, SHORT.alphas_cumprod) for t in (0, 7, 19)],
+    lambda: [(draw(9, 2), draw(9, 2, seed=1), t, short().betas, short().alphas_cumprod) for t in (0, 7, 18)],
     {
         "the wrong sign: the noise that was found is taken out, not put in.": lambda x, e, t, b, a: _reverse_mean(
             x, -e, t, b, a
         ),
-        "β for √(1 − ᾱ): the root is missing under the fraction.": lambda x, e, t, b, a: (
+        "the root is missing under the fraction: √(1 − ᾱ).": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t]) * e) / (1 - b[t]).sqrt()
+        ),
+        "the root ends too early: under the fraction stands √(1 − ᾱ), not 1 − √ᾱ.": lambda x, e, t, b, a: (
+            (x - b[t] / (1 - a[t].sqrt()) * e) / (1 - b[t]).sqrt()
         ),
         "√β for β: here β itself is over the fraction.": lambda x, e, t, b, a: (
             (x - b[t].sqrt() / (1 - a[t]).sqrt() * e) / (1 - b[t]).sqrt()
         ),
+        "α for β: over the fraction stands 1 − α, which is β.": lambda x, e, t, b, a: (
+            (x - (1 - b[t]) / (1 - a[t]).sqrt() * e) / (1 - b[t]).sqrt()
+        ),
+        "the bar is forgotten: under the fraction stands √(1 − ᾱ), with the noise of all steps so far, not "
+        "√(1 − α).": lambda x, e, t, b, a: (x - b[t].sqrt() * e) / (1 - b[t]).sqrt(),
+        "a bar too many: over the fraction stands β = 1 − α, without a bar, not 1 − ᾱ.": lambda x, e, t, b, a: (
+            (x - (1 - a[t]).sqrt() * e) / (1 - b[t]).sqrt()
+        ),
         "divided by √ᾱ: that jumps to the data in one go. One step back divides by √α.": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t]).sqrt() * e) / a[t].sqrt()
         ),
+        "divided by √β, and should be by √α = √(1 − β).": lambda x, e, t, b, a: (
+            (x - b[t] / (1 - a[t]).sqrt() * e) / b[t].sqrt()
+        ),
         "all noise is taken out at once: that is the estimate of the data. One step takes β / √(1 − ᾱ) of "
         "it.": lambda x, e, t, b, a: (x - (1 - a[t]).sqrt() * e) / a[t].sqrt(),
+        "not divided by √α: the way there shrank the points by it.": lambda x, e, t, b, a: (
+            x - b[t] / (1 - a[t]).sqrt() * e
+        ),
         "multiplied by √α: the way there shrank the points by it, so the way back divides.": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t]).sqrt() * e) * (1 - b[t]).sqrt()
         ),
         "divided by α; it is its root that the points were multiplied by.": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t]).sqrt() * e) / (1 - b[t])
         ),
+        "a bracket is missing: only the noise is divided by √α, and x_t should be as well.": lambda x, e, t, b, a: (
+            x - b[t] / (1 - a[t]).sqrt() * e / (1 - b[t]).sqrt()
+        ),
+        "a bracket is missing: only x_t is divided by √α, and the noise should be as well.": lambda x, e, t, b, a: (
+            x / (1 - b[t]).sqrt() - b[t] / (1 - a[t]).sqrt() * e
+        ),
         "the index is off by one: ᾱ of the step before, where that of the step itself belongs.": lambda x, e, t, b, a: (
             (x - b[t] / (1 - a[t - 1]).sqrt() * e) / (1 - b[t]).sqrt()
+        ),
+        "the index is off by one: ᾱ of the step after, where that of the step itself belongs.": lambda x, e, t, b, a: (
+            (x - b[t] / (1 - a[t + 1]).sqrt() * e) / (1 - b[t]).sqrt()
         ),
     },
     tolerance=1e-5,
@@ -51,29 +78,57 @@ reverse_mean = Task(
 
 
 def _posterior_variance(betas: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    before = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+    return _with_before(betas, alphas_cumprod, torch.cat([_ONE, alphas_cumprod[:-1]]))
+
+
+def _with_before(betas: Tensor, alphas_cumprod: Tensor, before: Tensor) -> Tensor:
     return betas * (1 - before) / (1 - alphas_cumprod)
 
+
+_ONE = torch.ones(1, dtype=torch.float64)
 
 posterior_variance = Task(
     "the variance of the reverse step",
     _posterior_variance,
-    lambda: [(schedule.betas, schedule.alphas_cumprod) for schedule in (SHORT, sigmoid())],
+    lambda: [(schedule.betas, schedule.alphas_cumprod) for schedule in (short(), sigmoid())],
     {
         "mixed up: the fraction is upside down. 1 − ᾱ of the step before is the smaller one and stands "
         "above.": lambda b, a: torch.cat([torch.full((1,), math.inf).double(), b[1:] * (1 - a[1:]) / (1 - a[:-1])]),
         "mixed up: that is β, the variance of the step there. The posterior's is smaller.": lambda b, a: b.clone(),
         "the index is off by one: above stands ᾱ of the step before t, not of the step after it.": lambda b, a: (
-            b * (1 - torch.cat([a[1:], a[-1:]])) / (1 - a)
+            _with_before(b, a, torch.cat([a[1:], a[-1:]]))
+        ),
+        "ᾱ is shifted the wrong way, and the 1 stands at its end: before the first step ᾱ is 1, so the 1 comes "
+        "first.": lambda b, a: _with_before(b, a, torch.cat([a[1:], _ONE])),
+        "the first one takes the last ᾱ: `roll`, and the index −1, wrap round to the end. Before the first step ᾱ is "
+        "1.": lambda b, a: _with_before(b, a, a.roll(1)),
+        "0 stands in front of the shifted ᾱ, and should be 1: before the first step all of the data is there.": (
+            lambda b, a: _with_before(b, a, torch.cat([0 * _ONE, a[:-1]]))
+        ),
+        "the bar is forgotten: α for ᾱ. In both brackets stands the product of all steps so far.": lambda b, a: (
+            torch.cat([0 * _ONE, b[:-1]])
+        ),
+        "ᾱ for 1 − ᾱ: the fraction is made of what the noise has, not of what the data have.": lambda b, a: (
+            b * torch.cat([_ONE, a[:-1]]) / a
         ),
         "that is the root, the standard deviation.": lambda b, a: _posterior_variance(b, a).sqrt(),
         "the first is β, and should be 0: before the first step ᾱ is 1, so there is nothing uncertain "
         "left.": lambda b, a: torch.cat([b[:1], _posterior_variance(b, a)[1:]]),
         "1 − ᾱ is missing below.": lambda b, a: _posterior_variance(b, a) * (1 - a),
+        "β is missing: that is the fraction alone.": lambda b, a: _posterior_variance(b, a) / b,
+        "computed in float32, whose digits 1 − ᾱ uses up where ᾱ is near 1. Stay in float64.": lambda b, a: (
+            _with_before(b.float(), a.float(), torch.cat([_ONE, a[:-1]]).float()).double()
+        ),
     },
     well="0 at t = 0, and never more than β",
     tolerance=1e-9,
 )
+
+Noise = Callable[[int, Tensor, Tensor, Schedule], Tensor]  # of the step t, from all noises and what the network found
+
+
+def _new_noise(t: int, noises: Tensor, found: Tensor, schedule: Schedule) -> Tensor:
+    return schedule.betas[t].sqrt() * noises[t]
 
 
 def _walk(
@@ -82,17 +137,18 @@ def _walk(
     noises: Tensor,
     schedule: Schedule,
     *,
-    last: int = 0,
-    power: float = 0.5,
-    late: int = 0,
+    noise: Noise = _new_noise,
+    steps: Callable[[range], range] = lambda steps: steps,
+    asked: Callable[[int, Tensor], tuple[int, Tensor]] = lambda t, x: (t, x),
 ) -> Tensor:
     """Ancestral sampling with the variance β; the last three arguments make mistakes."""
     x = x_T
-    for t in range(schedule.timesteps - 1, last - 1, -1):
-        asked = torch.tensor([max(0, t - late)])
-        x = _reverse_mean(x, epsilon(x, asked), t, schedule.betas, schedule.alphas_cumprod)
+    for t in steps(range(schedule.timesteps - 1, -1, -1)):
+        told, seen = asked(t, x)
+        found = epsilon(seen, torch.tensor([told]))
+        x = _reverse_mean(x, found, t, schedule.betas, schedule.alphas_cumprod)
         if t:
-            x = x + schedule.betas[t] ** power * noises[t]
+            x = x + noise(t, noises, found, schedule)
     return x
 
 
@@ -100,61 +156,113 @@ def _sampled(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) 
     return _walk(epsilon, x_T, noises, schedule)
 
 
+def _with(noise: Noise) -> Callable[[Network, Tensor, Tensor, Schedule], Tensor]:
+    return lambda f, x, z, s: _walk(f, x, z, s, noise=noise)
+
+
 def _noise_at_last(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) -> Tensor:
     return _walk(epsilon, x_T, noises, schedule) + schedule.betas[0].sqrt() * noises[0]
-
-
-def _forward_order(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) -> Tensor:
-    x = x_T
-    for t in range(schedule.timesteps):
-        x = _reverse_mean(x, epsilon(x, torch.tensor([t])), t, schedule.betas, schedule.alphas_cumprod)
-        x = x + schedule.betas[t].sqrt() * noises[t] if t else x
-    return x
 
 
 sampling_loop = Task(
     "all steps back",
     _sampled,
-    lambda: [(BestDenoiser(draw(12, 2, seed=5), SHORT).epsilon, draw(9, 2), draw(20, 9, 2, seed=1), SHORT)],
+    lambda: [(BestDenoiser(draw(12, 2, seed=5), short()).epsilon, draw(9, 2), draw(20, 9, 2, seed=1), short())],
     {
         "noise is added at the last step as well. After t = 0 the points are finished, and the noise would stay in "
         "them.": _noise_at_last,
         "the index is off by one: the last step, t = 0, is missing; `range` stops before its second "
-        "number.": lambda f, x, z, s: _walk(f, x, z, s, last=1),
-        "β for √β: β is the variance, and noise is multiplied by its root.": lambda f, x, z, s: _walk(
-            f, x, z, s, power=1.0
+        "number.": lambda f, x, z, s: _walk(f, x, z, s, steps=lambda steps: steps[:-1]),
+        "the index is off by one: the first step back, t = T − 1, is missing.": lambda f, x, z, s: _walk(
+            f, x, z, s, steps=lambda steps: steps[1:]
         ),
-        "no noise is added at all: the points draw together too closely.": lambda f, x, z, s: _walk(f, x, 0 * z, s),
-        "the steps are taken forwards; the way back begins at t = T − 1.": _forward_order,
+        "β for √β: β is the variance, and noise is multiplied by its root.": _with(
+            lambda t, z, e, s: s.betas[t] * z[t]
+        ),
+        "the noise is not multiplied by √β.": _with(lambda t, z, e, s: z[t]),
+        "the posterior's variance, the smaller one, for β: this exercise asks for the other one, √β times the "
+        "noise.": _with(lambda t, z, e, s: s.posterior_variance[t].sqrt() * z[t]),
+        "no noise is added at all: the points draw together too closely.": _with(lambda t, z, e, s: 0 * z[t]),
+        "the noise that the network found is added again, as if it were new. The new noise is noises[t], which knows "
+        "nothing of x_t.": _with(lambda t, z, e, s: s.betas[t].sqrt() * e),
+        "the same noise at every step, noises[0]: each step has its own, noises[t].": _with(
+            lambda t, z, e, s: s.betas[t].sqrt() * z[0]
+        ),
+        "the same noise at every step, the last of `noises`: each step has its own, noises[t].": _with(
+            lambda t, z, e, s: s.betas[t].sqrt() * z[-1]
+        ),
+        "one point's noise for all points: noises[t] has a row for each.": _with(
+            lambda t, z, e, s: s.betas[t].sqrt() * z[t, 0]
+        ),
+        "the noises are taken in the order of the steps; noises[t] belongs to the step t.": _with(
+            lambda t, z, e, s: s.betas[t].sqrt() * z[s.timesteps - 1 - t]
+        ),
+        "the index is off by one: noises[t − 1] for noises[t].": _with(lambda t, z, e, s: s.betas[t].sqrt() * z[t - 1]),
+        "the steps are taken forwards; the way back begins at t = T − 1.": lambda f, x, z, s: _walk(
+            f, x, z, s, steps=lambda steps: steps[::-1]
+        ),
         "the index is off by one: the network is asked about t − 1 while the points are at t.": lambda f, x, z, s: (
-            _walk(f, x, z, s, late=1)
+            _walk(f, x, z, s, asked=lambda t, x: (max(0, t - 1), x))
+        ),
+        "the network is asked about x_T at every step; ask about the points as they are.": lambda f, x, z, s: _walk(
+            f, x, z, s, asked=lambda t, _: (t, x)
+        ),
+        "the network is asked about the last timestep at every step; ask about t.": lambda f, x, z, s: _walk(
+            f, x, z, s, asked=lambda t, x: (s.timesteps - 1, x)
         ),
     },
     tolerance=1e-5,
 )
 
 
-def _ddim_step(x_t: Tensor, epsilon: Tensor, now: float, after: float) -> Tensor:
-    x_0 = (x_t - math.sqrt(1 - now) * epsilon) / math.sqrt(now)
-    return math.sqrt(after) * x_0 + math.sqrt(1 - after) * epsilon
+def _estimate(x_t: Tensor, epsilon: Tensor, now: Tensor) -> Tensor:
+    """Of the data."""
+    return (x_t - math.sqrt(1 - now) * epsilon) / math.sqrt(now)
+
+
+def _ddim_step(x_t: Tensor, epsilon: Tensor, now: Tensor, after: Tensor) -> Tensor:
+    return math.sqrt(after) * _estimate(x_t, epsilon, now) + math.sqrt(1 - after) * epsilon
 
 
 ddim_step = Task(
     "one step of DDIM without noise",
     _ddim_step,
-    lambda: [(draw(9, 2), draw(9, 2, seed=1), 0.2, 0.5), (draw(9, 2), draw(9, 2, seed=1), 0.7, 0.95)],
+    lambda: [(draw(9, 2), draw(9, 2, seed=1), number(now), number(after)) for now, after in ((0.2, 0.5), (0.7, 0.95))],
     {
         "that is the estimate of the data; it still has to be noised to where the step ends.": lambda x, e, n, a: (
-            _ddim_step(x, e, n, 1.0)
+            _estimate(x, e, n)
         ),
+        "the noise is missing: that is √ᾱ times the estimate of the data. At the end of the step √(1 − ᾱ) times the "
+        "noise is in the points as well.": lambda x, e, n, a: math.sqrt(a) * _estimate(x, e, n),
         "the wrong sign in the estimate of the data: x_t is √ᾱ x_0 plus noise, so the noise is taken "
-        "away.": lambda x, e, n, a: math.sqrt(a) * (x + math.sqrt(1 - n) * e) / math.sqrt(n) + math.sqrt(1 - a) * e,
+        "away.": lambda x, e, n, a: math.sqrt(a) * _estimate(x, -e, n) + math.sqrt(1 - a) * e,
+        "the wrong sign of the noise at the end: it is put in again, not taken out twice.": lambda x, e, n, a: (
+            math.sqrt(a) * _estimate(x, e, n) - math.sqrt(1 - a) * e
+        ),
         "the two ᾱ have changed places.": lambda x, e, n, a: _ddim_step(x, e, a, n),
         "the roots are missing: ᾱ and 1 − ᾱ are shares of the variance.": lambda x, e, n, a: (
             a * (x - (1 - n) * e) / n + (1 - a) * e
         ),
+        "a root is missing: at the end the noise is multiplied by √(1 − ᾱ).": lambda x, e, n, a: (
+            math.sqrt(a) * _estimate(x, e, n) + (1 - a) * e
+        ),
+        "a root is missing: at the end the estimate of the data is multiplied by √ᾱ.": lambda x, e, n, a: (
+            a * _estimate(x, e, n) + math.sqrt(1 - a) * e
+        ),
+        "a bracket is missing: only the noise is divided by √ᾱ, and x_t should be as well.": lambda x, e, n, a: (
+            math.sqrt(a) * (x - math.sqrt(1 - n) * e / math.sqrt(n)) + math.sqrt(1 - a) * e
+        ),
+        "the estimate of the data is not divided by √ᾱ.": lambda x, e, n, a: (
+            math.sqrt(a) * (x - math.sqrt(1 - n) * e) + math.sqrt(1 - a) * e
+        ),
+        "the estimate of the data is not multiplied by √ᾱ of where the step ends.": lambda x, e, n, a: (
+            _estimate(x, e, n) + math.sqrt(1 - a) * e
+        ),
+        "the points themselves are noised once more; it is the estimate of the data that is noised.": (
+            lambda x, e, n, a: math.sqrt(a) * x + math.sqrt(1 - a) * e
+        ),
         "the points are noised with the amount they had, not with what they should have after the "
-        "step.": lambda x, e, n, a: math.sqrt(a) * (x - math.sqrt(1 - n) * e) / math.sqrt(n) + math.sqrt(1 - n) * e,
+        "step.": lambda x, e, n, a: math.sqrt(a) * _estimate(x, e, n) + math.sqrt(1 - n) * e,
     },
     tolerance=1e-5,
 )

@@ -3,20 +3,29 @@
 Each task has a solution, and the mistakes that are known to be made in it: wrong solutions, each with what there is to
 say about it. The student's function and the solution are asked the same questions. Where the answers differ, the
 mistake that gives the student's numbers is named. So it is recognised however the code that made it is written.
+
+Some mistakes are the same in every task, and their numbers may look right. `Task` asks for them itself: an argument
+that is changed in place, noise that doesn't come from the generator or is shared, a loss that can't be trained.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Function = Callable[..., Any]
 Question = tuple[Any, ...]
+
+MOST_CORRELATED = 0.05  # two coordinates' noise: far more than chance gives to thousands of points
+LEAST_DISTINCT = 0.9  # of the points' noise: float32 repeats some numbers by chance, but not a tenth of them
 
 
 class NotYet(AssertionError):  # noqa: N818 (it is no error of the program's)
@@ -32,10 +41,11 @@ class Task:
 
     Attributes:
         name: what is to be written.
-        solution: what it should do.
+        solution: what it should do; its parameters have the names that the students' function has.
         questions: gives the arguments that both are called with, anew for each, so that nobody can spoil them.
         mistakes: what to say → the wrong solution that it is said of.
-        seen: what of an answer is compared: all of it, or its moments where it is random.
+        seen: what of an answer is compared: all of it, or its moments, each with its name, where it is random.
+        parts: what the things are called that a right answer consists of, if it is a tuple.
         tolerance: how far two answers to the same question may be apart, as a share of the larger.
         well: what to say of a right answer.
     """
@@ -45,6 +55,7 @@ class Task:
     questions: Callable[[], Sequence[Question]]
     mistakes: dict[str, Function] = field(default_factory=dict)
     seen: Callable[[Any], Any] = lambda answer: answer
+    parts: tuple[str, ...] = ()
     tolerance: float = 1e-6
     well: str = "right"
 
@@ -54,47 +65,95 @@ class Task:
         Raises:
             NotYet: it isn't right; the message says what is wrong with it, as far as that can be told.
         """
-        asked = [self._ask(function, question) for question in self.questions()]
-        right = [self.solution(*question) for question in self.questions()]
-        for number, (given, wanted) in enumerate(zip(asked, right, strict=True)):
-            self._check_form(given, wanted, self.questions()[number])
-        if self._same(asked, right):
+        questions, the_same = self.questions(), self.questions()
+        given = [self._ask(function, question) for question in questions]
+        right = [self.solution(*question) for question in the_same]
+        for question, untouched in zip(questions, the_same, strict=True):
+            self._check_arguments(question, untouched)
+        for answer, wanted in zip(given, right, strict=True):
+            self._check_form(answer, wanted)
+        if self._same(given, right):
+            self._check_chance(function, given)
+            for pair in zip(zip(given, questions, strict=True), zip(right, the_same, strict=True), strict=True):
+                self._check_gradient(*pair)
             print(f"✓ {self.name}: {self.well}")
             return
         for says, wrong in self.mistakes.items():
-            if self._same(asked, [wrong(*question) for question in self.questions()]):
-                raise NotYet(f"{self.name}: {says}")
-        raise NotYet(self._difference(asked, right))
+            if self._same(given, [wrong(*question) for question in self.questions()]):
+                raise self._not_yet(says)
+        if all(bool(_numbers(answer).isfinite().all()) for answer in given):
+            self._check_chance(function, given)
+        raise self._not_yet(self._difference(given, right))
+
+    def _not_yet(self, says: str) -> NotYet:
+        return NotYet(f"{self.name}: {says}")
 
     def _ask(self, function: Function, question: Question) -> Any:
         try:
             return function(*question)
         except NotImplementedError:
-            raise NotYet(f"{self.name}: not solved yet. Replace the line that raises NotImplementedError.") from None
+            raise self._not_yet("not solved yet. Replace the line that raises NotImplementedError.") from None
         except Exception as error:
-            raise NotYet(f"{self.name}: it stopped with {type(error).__name__}: {error}") from error
+            raise self._not_yet(f"it stopped with {type(error).__name__}: {error}") from error
 
-    def _check_form(self, given: Any, wanted: Any, question: Question) -> None:
+    def _named(self, question: Question) -> Iterator[tuple[str, Any]]:
+        return zip(inspect.signature(self.solution).parameters, question, strict=True)
+
+    def _check_arguments(self, question: Question, untouched: Question) -> None:
+        for (name, argument), other in zip(self._named(question), untouched, strict=True):
+            if not _unchanged(argument, other):
+                raise self._not_yet(
+                    f"it changes its argument {name} in place, and whoever called it loses what was there. "
+                    "`x += y`, `x[0] = y` and `x.add_(y)` change the tensor itself, and `x = x + y` makes a new one. "
+                    f"Or begin with `{name} = {name}.clone()`."
+                )
+
+    def _check_form(self, given: Any, wanted: Any) -> None:
         if given is None:
-            raise NotYet(f"{self.name}: it returned nothing. Does its last line begin with `return`?")
+            raise self._not_yet("it returned nothing. Does its last line begin with `return`?")
         if isinstance(wanted, tuple):
-            if not isinstance(given, tuple) or len(given) != len(wanted):
-                raise NotYet(
-                    f"{self.name}: it should return {len(wanted)} things, separated by commas; got {_kind(given)}"
-                )
+            if not isinstance(given, tuple | list) or len(given) != len(wanted):
+                raise self._not_yet(f"it should return {len(wanted)} things, separated by commas; got {_kind(given)}")
             for one, other in zip(given, wanted, strict=True):
-                self._check_form(one, other, question)
-        elif isinstance(wanted, Tensor):
-            if not isinstance(given, Tensor):
-                raise NotYet(f"{self.name}: it should return a tensor; got {_kind(given)}")
-            if given.shape != wanted.shape:
-                raise NotYet(
-                    f"{self.name}: the answer has the shape {tuple(given.shape)}, and should have {tuple(wanted.shape)}"
-                )
-            if wanted.is_floating_point() and given.dtype != wanted.dtype:
-                raise NotYet(f"{self.name}: the answer is {given.dtype}, and should be {wanted.dtype}. {_DTYPES}")
-        elif not isinstance(given, float | int) and not (isinstance(given, Tensor) and given.numel() == 1):
-            raise NotYet(f"{self.name}: it should return a number; got {_kind(given)}")
+                self._check_form(one, other)
+        elif _is_number(wanted):
+            if not _is_number(given):
+                raise self._not_yet(f"it should return a number; got {_kind(given)}")
+        elif not isinstance(given, Tensor):
+            raise self._not_yet(f"it should return a tensor; got {_kind(given)}")
+        elif given.shape != wanted.shape:
+            raise self._not_yet(f"the answer has the shape {tuple(given.shape)}, and should have {tuple(wanted.shape)}")
+        elif wanted.is_floating_point() and given.dtype != wanted.dtype:
+            raise self._not_yet(f"the answer is {given.dtype}, and should be {wanted.dtype}. {_DTYPES}")
+
+    def _check_chance(self, function: Function, given: Sequence[Any]) -> None:
+        """The same arguments give the same answer; and of noise, nothing is shared that has to be drawn anew."""
+        questions = self.questions()
+        again = [self._ask(function, question) for question in questions]
+        random = any(isinstance(argument, torch.Generator) for argument in questions[0])
+        if not all(_close(one, other, self.tolerance) for one, other in zip(given, again, strict=True)):
+            raise self._not_yet(_OTHER_GENERATOR if random else _OWN_NOISE)
+        if not random:
+            return
+        # The generator has moved on, so a second call with it draws other noise. Whatever is no noise cancels.
+        noise = (again[0] - self._ask(function, questions[0])).detach()
+        if float((noise == 0).double().mean(dim=0).max()) > 1 - LEAST_DISTINCT:
+            raise self._not_yet(_SAME_CALLS)
+        if min(len(column.unique()) for column in noise.T) < LEAST_DISTINCT * len(noise):
+            raise self._not_yet(_SAME_POINTS)
+        if abs(float(torch.corrcoef(noise.T)[0, 1])) > MOST_CORRELATED:
+            raise self._not_yet(_SAME_COORDINATES)
+
+    def _check_gradient(self, given: tuple[Any, Question], right: tuple[Any, Question]) -> None:
+        """Where the solution can be trained, so can the answer: its gradient is the solution's."""
+        if not (isinstance(right[0], Tensor) and right[0].requires_grad):
+            return
+        try:
+            trained = _close(_gradient(*given), _gradient(*right), self.tolerance)
+        except RuntimeError as error:
+            raise self._not_yet(f"its gradient can't be taken, and the training loop takes it: {error}") from error
+        if not trained:
+            raise self._not_yet(_UNTRAINABLE)
 
     def _same(self, answers: Sequence[Any], others: Sequence[Any]) -> bool:
         return all(
@@ -102,40 +161,122 @@ class Task:
             for answer, other in zip(answers, others, strict=True)
         )
 
-    def _difference(self, asked: Sequence[Any], right: Sequence[Any]) -> str:
-        """Where the first answer is wrong, and by how much."""
-        for given, wanted in zip(asked, right, strict=True):
-            given, wanted = _numbers(self.seen(given)), _numbers(self.seen(wanted))
-            apart = (given - wanted).abs()
-            if not _close(given, wanted, self.tolerance):
-                worst = int(apart.nan_to_num(math.inf).argmax())
-                return (
-                    f"{self.name}: not yet. The number {worst + 1} of {len(apart)} is {float(given[worst]):.6g}, and "
-                    f"should be {float(wanted[worst]):.6g}; {float((apart > 1e-9).float().mean()):.0%} of them differ"
-                )
-        return f"{self.name}: not yet"
+    def _difference(self, given: Sequence[Any], right: Sequence[Any]) -> str:
+        """Where the first wrong answer is most wrong, and by how much."""
+        question, answer, wanted = next(
+            (question, self.seen(one), self.seen(other))
+            for question, one, other in zip(self.questions(), given, right, strict=True)
+            if not self._same([one], [other])
+        )
+        numbers, due, off = _numbers(answer), _numbers(wanted), _off(answer, wanted, self.tolerance)
+        apart = (numbers - due).abs().nan_to_num(math.inf)
+        worst = int(torch.where(off, apart, -1.0).argmax())
+        settings = [f"{name} = {float(value):.6g}" for name, value in self._named(question) if _is_number(value)]
+        says = f"with {', '.join(settings)}, " if settings else ""
+        says += f"{_place(wanted, worst, self.parts)} is {_said(numbers[worst])}, and should be {_said(due[worst])}"
+        if len(off) > 1:
+            says += f"; {100 * float(off.double().mean()):.0f} % of the {len(off)} numbers differ"
+        return f"not yet. {says[0].upper()}{says[1:]}"
 
 
 _DTYPES = (
     "A schedule is computed in float64: over a thousand steps float32 loses the digits that the last ones live on."
 )
+_OTHER_GENERATOR = (
+    "the noise doesn't come from the generator that it is given: with that in the same state as before, the noise is "
+    "other noise. Draw it with `torch.randn(…, generator=generator)`."
+)
+_OWN_NOISE = (
+    "called twice with the same arguments it gives two answers, because it draws random numbers of its own. It needs "
+    "none but those that it is given."
+)
+_SAME_CALLS = (
+    "each call gives the same noise, because a generator is made or seeded inside the function. Take the one that is "
+    "given, as it is: it goes on by itself."
+)
+_SAME_POINTS = (
+    "points share their noise: one draw serves for several, and each needs its own. Draw noise of the shape of the "
+    "points."
+)
+_SAME_COORDINATES = (
+    "the two coordinates share their noise: they are correlated, and each needs a draw of its own. Draw noise of the "
+    "shape of the points, (n, 2)."
+)
+_UNTRAINABLE = (
+    "the number is right, but it can't be trained: its gradient doesn't reach the network, or a part of it doesn't. "
+    "Leave out `.detach()`, `.item()`, `float(…)` and `torch.no_grad()`."
+)
 
 
 def _kind(given: Any) -> str:
-    return f"a {type(given).__name__}"
+    shape = f" of the shape {tuple(given.shape)}" if isinstance(given, Tensor) else ""
+    return f"a {type(given).__name__}{shape}"
+
+
+def _said(number: Tensor) -> str:
+    return "NaN" if number.isnan() else f"{float(number):.6g}"
+
+
+def _is_number(given: Any) -> bool:
+    """Python's, NumPy's, or a tensor or array with one element."""
+    return isinstance(given, Real) or (isinstance(given, Tensor | np.ndarray) and math.prod(given.shape) == 1)
+
+
+def _unchanged(argument: Any, untouched: Any) -> bool:
+    """Whether an argument is still what it was. Functions and generators have nothing that is looked at."""
+    if isinstance(argument, Tensor):
+        return torch.equal(argument, untouched)
+    if isinstance(argument, list | tuple):
+        return len(argument) == len(untouched) and all(map(_unchanged, argument, untouched))
+    if isinstance(argument, Mapping):  # in one of the two a cached property may have been worked out
+        return all(_unchanged(argument[key], untouched[key]) for key in argument.keys() & untouched.keys())
+    return _unchanged(vars(argument), vars(untouched)) if hasattr(argument, "__dict__") else True
+
+
+def _gradient(answer: Any, question: Question) -> Tensor:
+    """Of the answer, by all weights of the networks that were asked about; 0 where there is none."""
+    weights = [weight for one in question if isinstance(one, nn.Module) for weight in one.parameters()]
+    if not (isinstance(answer, Tensor) and answer.requires_grad):
+        return torch.zeros(sum(weight.numel() for weight in weights))
+    found = torch.autograd.grad(answer, weights, allow_unused=True)
+    return torch.cat(
+        [
+            (torch.zeros_like(weight) if slope is None else slope).reshape(-1)
+            for weight, slope in zip(weights, found, strict=True)
+        ]
+    )
+
+
+def _place(answer: Any, index: int, parts: Sequence[str] = ()) -> str:
+    """What the number with this index is called, when all of an answer's numbers stand in a row."""
+    if isinstance(answer, Mapping):
+        return str(list(answer)[index])
+    if isinstance(answer, tuple):
+        part, index = divmod(index, len(_numbers(answer[0])))  # they are of one size
+        return f"{_place(answer[part], index)} of {parts[part]}"
+    if _is_number(answer):
+        return "it"
+    axes = ("row", "column") if answer.dim() == 2 else ("number",)
+    places = zip(axes, np.unravel_index(index, tuple(answer.shape)), strict=True)
+    return ", ".join(f"{axis} {place}" for axis, place in places) + " (counted from 0)"
 
 
 def _numbers(answer: Any) -> Tensor:
-    if isinstance(answer, tuple):
+    """All numbers of an answer, in a row."""
+    if isinstance(answer, Mapping):
+        return _numbers(tuple(answer.values()))
+    if isinstance(answer, tuple | list):
         return torch.cat([_numbers(part) for part in answer])
     return torch.as_tensor(answer).detach().double().reshape(-1)
 
 
-def _close(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether two answers are the same: each number, so that small ones count as well; or where a sum has cancelled."""
-    a, b = _numbers(a), _numbers(b)
-    if a.shape != b.shape:
-        return False
-    finite = torch.cat([a, b]).abs().nan_to_num(0, 0, 0)
-    scale = float(finite.max()) if len(finite) else 0.0
-    return torch.allclose(a, b, rtol=tolerance, atol=1e-3 * tolerance * scale, equal_nan=True)
+def _off(answer: Any, wanted: Any, tolerance: float) -> Tensor:
+    """Which numbers differ: each is compared for itself, so that small ones count; but a sum may cancel."""
+    a, b = _numbers(answer), _numbers(wanted)
+    scale = float(torch.cat([a, b]).abs().nan_to_num(0, 0, 0).max())
+    return ~torch.isclose(a, b, rtol=tolerance, atol=1e-3 * tolerance * scale, equal_nan=True)
+
+
+def _close(answer: Any, wanted: Any, tolerance: float) -> bool:
+    """Whether two answers are the same: as many numbers, and none of them off."""
+    return len(_numbers(answer)) == len(_numbers(wanted)) and not _off(answer, wanted, tolerance).any()

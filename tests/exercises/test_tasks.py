@@ -4,14 +4,23 @@ The table of mistakes is tried on itself: each wrong solution in it gets its own
 don't write what the table does, so the classic ones are also made here in a student's own way.
 """
 
+import ast
+import dataclasses
+import inspect
+import json
 import math
+import operator
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from lab_utils import exercises
+from lab_utils.base.files import PROJECT
+from lab_utils.diffusion.schedules import Schedule
 from lab_utils.exercises import TASKS, NotYet, Task
 
 ALL = [pytest.param(task, id=f"{number}-{task.name}") for number, tasks in TASKS.items() for task in tasks]
@@ -21,6 +30,10 @@ MISTAKES = [
     for task in tasks
     for says, wrong in task.mistakes.items()
 ]
+
+
+def right_answer(task, number=0):
+    return task.solution(*task.questions()[number])
 
 
 def said_of(task, answer):
@@ -48,6 +61,13 @@ def test_the_solution_passes_and_says_so(task, capsys):
 @pytest.mark.parametrize(("task", "says", "wrong"), MISTAKES)
 def test_each_mistake_gets_its_own_message(task, says, wrong):
     assert said_of(task, wrong) == f"{task.name}: {says}"
+
+
+@pytest.mark.parametrize(("task", "says", "wrong"), MISTAKES)
+def test_no_other_mistake_gives_the_same_numbers(task, says, wrong):
+    """The first one that fits is named. So of two that fit, one order or the other would name the wrong one."""
+    backwards = dataclasses.replace(task, mistakes=dict(reversed(task.mistakes.items())))
+    assert said_of(backwards, wrong) == f"{task.name}: {says}"
 
 
 @pytest.mark.parametrize("task", ALL)
@@ -104,25 +124,391 @@ def test_a_number_may_come_as_a_tensor_or_from_numpy(capsys):
     assert capsys.readouterr().out.count("✓") == 2
 
 
+NUMBERS = [task for task in ALL if isinstance(right_answer(task.values[0]), float)] + [
+    pytest.param(exercises.excess, id=exercises.excess.name)
+]
+KINDS = {
+    "float": float,
+    "0-d tensor": torch.tensor,
+    "float64 tensor": lambda number: torch.tensor(number, dtype=torch.float64),
+    "1-element tensor": lambda number: torch.tensor([number]),
+    "NumPy scalar": np.float64,
+    "NumPy float32": np.float32,
+    "NumPy array": np.array,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("task", NUMBERS)
+def test_a_right_number_passes_whatever_its_type(task, kind, capsys):
+    task(lambda *arguments: kind(float(task.solution(*arguments))))
+    assert capsys.readouterr().out.startswith("✓")
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, torch.tensor, np.array])
+def test_a_right_whole_number_passes_too(kind, capsys):
+    exercises.silent_loss(lambda: kind(1))
+    assert capsys.readouterr().out.startswith("✓")
+
+
+def test_several_things_may_come_in_a_list(capsys):
+    exercises.alphas_and_betas(lambda a: list(exercises.alphas_and_betas.solution(a)))
+    assert capsys.readouterr().out.startswith("✓")
+
+
+def test_many_numbers_for_one_are_told_with_their_shape():
+    assert said_of(exercises.wasted, lambda a: (a < 0.01)[:20].double()) == (
+        "the share of wasted steps: it should return a number; got a Tensor of the shape (20,)"
+    )
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_is_never_right(bad):
     assert "should be" in said_of(exercises.q_step, lambda x, b, g: x * bad)
     assert "should be" in said_of(exercises.silent_loss, lambda: bad)
 
 
-def test_an_answer_that_spoils_its_arguments_spoils_nothing_else(capsys):
+def test_an_answer_that_spoils_its_arguments_is_told_so_and_spoils_nothing_else(capsys):
     def spoils(points):
         points -= points.mean(dim=0)
         points /= points.square().mean().sqrt()
         return points
 
-    exercises.normalised(spoils)
+    assert "it changes its argument points in place" in said_of(exercises.normalised, spoils)
     exercises.normalised(exercises.normalised.solution)
-    assert capsys.readouterr().out.count("✓") == 2
+    assert capsys.readouterr().out.count("✓") == 1
 
 
 def test_a_notebook_shows_the_message_without_a_traceback():
     assert NotYet("all wrong")._render_traceback_() == ["✗ all wrong"]
+
+
+# --- the message of a difference
+
+
+def off_at(index):
+    """An answer that is right but for the number with this index."""
+
+    def change(answer):
+        changed = answer.clone()
+        changed.view(-1)[index] += 3
+        return changed
+
+    return change
+
+
+@given(st.integers(0, 20 * 2 - 1))
+def test_a_difference_says_in_which_row_and_column_it_is(index):
+    def answer(x_t, epsilon, t, betas, alphas_cumprod):
+        return off_at(index % 18)(exercises.reverse_mean.solution(x_t, epsilon, t, betas, alphas_cumprod))
+
+    task = exercises.reverse_mean
+    right = float(right_answer(task).reshape(-1)[index % 18])
+    row, column = divmod(index % 18, 2)
+    assert said_of(task, answer) == (
+        f"{task.name}: not yet. With t = 0, row {row}, column {column} (counted from 0) is {right + 3:.6g}, and should "
+        f"be {right:.6g}; 6 % of the 18 numbers differ"
+    )
+
+
+@given(st.integers(0, 1), st.integers(0, 19))
+def test_a_difference_says_in_which_of_two_things_it_is(part, index):
+    def answer(alphas_cumprod):
+        parts = list(exercises.alphas_and_betas.solution(alphas_cumprod))
+        parts[part] = off_at(index)(parts[part])
+        return parts
+
+    assert f"not yet. Number {index} (counted from 0) of {'αβ'[part]} is " in said_of(
+        exercises.alphas_and_betas, answer
+    )
+
+
+def test_a_difference_says_which_moment_it_is():
+    task = exercises.q_step
+    shifted = said_of(task, lambda x, b, g: task.solution(x, b, g) + torch.tensor([0.0, 0.5]))
+    assert "not yet. With beta = 0.3, the mean of y at the " in shifted
+    assert shifted.endswith("25 % of the 8 numbers differ")
+    wide = said_of(task, lambda x, b, g: x + (1.7 * b * torch.randn(x.shape, generator=g) - x * (1 - (1 - b).sqrt())))
+    assert "the variance of " in wide
+
+
+def test_one_number_is_told_without_a_share_of_one():
+    assert said_of(exercises.copied_share, lambda m, n, h: 3) == (
+        "the copied share: not yet. With multiple = 1.16, train = 5000, held_out = 5000, it is 3, and should be 0.16"
+    )
+
+
+@pytest.mark.parametrize("task", ALL)
+def test_nan_is_called_nan_and_differs(task):
+    def nothing(*arguments):
+        right = task.solution(*arguments)
+        return tuple(math.nan * part for part in right) if isinstance(right, tuple) else math.nan * right
+
+    said = said_of(task, nothing)
+    assert " is NaN, and should be " in said
+    assert "; 100 % of the " in said or "numbers differ" not in said
+
+
+# --- what is asked of every task: arguments left alone, noise that is its own, a loss that can be trained
+
+
+def spoil(argument):
+    if isinstance(argument, Schedule):
+        argument.betas.mul_(0.5)
+    elif isinstance(argument, nn.Module):
+        for weight in argument.parameters():
+            weight.data.add_(1)
+    else:
+        argument.add_(1)
+
+
+ARGUMENTS = [
+    pytest.param(task.values[0], place, name, id=f"{task.id}: {name}")
+    for task in ALL
+    for place, (name, argument) in enumerate(
+        zip(inspect.signature(task.values[0].solution).parameters, task.values[0].questions()[-1], strict=True)
+    )
+    if isinstance(argument, Tensor | Schedule | nn.Module)
+]
+
+
+@pytest.mark.parametrize(("task", "place", "name"), ARGUMENTS)
+def test_no_argument_may_be_changed_in_place(task, place, name, capsys):
+    def spoils(*arguments):
+        answer = task.solution(*arguments)
+        spoil(arguments[place])
+        return answer
+
+    assert said_of(task, spoils).startswith(f"{task.name}: it changes its argument {name} in place")
+    task(task.solution)
+    assert capsys.readouterr().out.startswith("✓"), "the next answer is asked the old questions"
+
+
+@pytest.mark.parametrize("change", [list.reverse, list.pop, lambda given: given[0].add_(1)])
+def test_a_list_or_a_tensor_in_it_may_not_be_changed_in_place_either(change):
+    task = Task("a sum", lambda parts: float(sum(parts)), lambda: [([torch.tensor(1.0), torch.tensor(2.0)],)])
+
+    def spoils(parts):
+        answer = float(sum(parts))
+        change(parts)
+        return answer
+
+    assert "it changes its argument parts in place" in said_of(task, spoils)
+
+
+def has_generator(task):
+    return any(isinstance(argument, torch.Generator) for argument in task.questions()[0])
+
+
+RANDOM = [task for task in ALL if has_generator(task.values[0])]
+FIXED = [task for task in ALL if not has_generator(task.values[0])]
+
+
+@pytest.mark.parametrize("task", FIXED)
+def test_where_nothing_is_random_no_numbers_are_drawn(task):
+    def draws(*arguments):
+        right = task.solution(*arguments)
+        factor = 1 + torch.rand(()).double()
+        return tuple(part * factor for part in right) if isinstance(right, tuple) else right * factor
+
+    assert said_of(task, draws) == (
+        f"{task.name}: called twice with the same arguments it gives two answers, because it draws random numbers of "
+        "its own. It needs none but those that it is given."
+    )
+
+
+def draw_with(noise):
+    """A right answer to each random task, but for where its noise comes from."""
+
+    def q_step(x, beta, generator):
+        return (1 - beta) ** 0.5 * x + beta**0.5 * noise(x, generator)
+
+    def q_sample(x_0, t, alphas_cumprod, generator):
+        return alphas_cumprod[t] ** 0.5 * x_0 + (1 - alphas_cumprod[t]) ** 0.5 * noise(x_0, generator)
+
+    return {exercises.q_step.name: q_step, exercises.q_sample.name: q_sample}
+
+
+def same_seed(x, generator):
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+
+
+def given_seed(x, generator):
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(generator.initial_seed()))
+
+
+def seeded_again(x, generator):
+    return torch.randn(x.shape, generator=generator.manual_seed(0))
+
+
+def seeded_globally(x, generator):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.randn(x.shape)
+
+
+def one_coordinate_seeded(x, generator):
+    return torch.stack([torch.randn(len(x), generator=generator), same_seed(x, generator)[:, 1]], dim=1)
+
+
+def pairs_share(x, generator):
+    return torch.randn(len(x) // 2, 2, generator=generator).repeat(2, 1)
+
+
+def mirrored(x, generator):
+    one = torch.randn(len(x), 1, generator=generator)
+    return torch.cat([one, -one], dim=1)
+
+
+def nearly_one(x, generator):
+    one, other = torch.randn(2, len(x), 1, generator=generator)
+    return torch.cat([one, 0.8 * one + 0.6 * other], dim=1)
+
+
+SHARED = {
+    "no generator": (lambda x, g: torch.randn(x.shape), "the noise doesn't come from the generator"),
+    "NumPy's": (
+        lambda x, g: torch.tensor(np.random.default_rng().standard_normal(x.shape)),
+        "the noise doesn't come from",
+    ),
+    "same seed": (same_seed, "each call gives the same noise"),
+    "the given one's seed": (given_seed, "each call gives the same noise"),
+    "the given one seeded again": (seeded_again, "each call gives the same noise"),
+    "the global one seeded": (seeded_globally, "each call gives the same noise"),
+    "one coordinate": (one_coordinate_seeded, "each call gives the same noise"),
+    "one noise for all points": (lambda x, g: torch.randn(1, 2, generator=g).expand(x.shape), "points share"),
+    "one noise, broadcast": (lambda x, g: torch.randn(2, generator=g), "points share"),
+    "one number": (lambda x, g: torch.randn(1, generator=g), "points share"),
+    "noise for half of the points": (pairs_share, "points share"),
+    "one for both coordinates": (lambda x, g: torch.randn(len(x), 1, generator=g), "the two coordinates share"),
+    "mirrored": (mirrored, "the two coordinates share"),
+    "correlated": (nearly_one, "the two coordinates share"),
+}
+
+
+@pytest.mark.parametrize(("noise", "says"), SHARED.values(), ids=SHARED)
+@pytest.mark.parametrize("task", RANDOM)
+def test_calls_points_and_coordinates_share_no_noise_and_it_is_the_generators(task, noise, says):
+    assert said_of(task, draw_with(noise)[task.name]).startswith(f"{task.name}: {says}")
+
+
+@pytest.mark.parametrize("task", RANDOM)
+def test_each_point_keeps_its_own_place(task):
+    first_for_all = draw_with(lambda x, generator: torch.randn(x.shape, generator=generator))[task.name]
+    assert "the mean of " in said_of(task, lambda x, *others: first_for_all(x[:1].expand(x.shape), *others))
+
+
+def cut_off(network, x_0, t, noise, alphas_cumprod):
+    x_t = noised(x_0, t, noise, alphas_cumprod)
+    return ((network(x_t, t) - noise).detach() * (network(x_t, t) - noise)).mean()
+
+
+def noised(x_0, t, noise, alphas_cumprod):
+    kept = alphas_cumprod[t][:, None]
+    return kept**0.5 * x_0 + (1 - kept) ** 0.5 * noise
+
+
+def detached(network, x_0, t, noise, alphas_cumprod):
+    return (network(noised(x_0, t, noise, alphas_cumprod), t).detach() - noise).square().mean()
+
+
+def detached_but_trainable(*arguments):
+    return detached(*arguments).requires_grad_()
+
+
+@torch.no_grad()
+def without_gradient(*arguments):
+    return exercises.loss.solution(*arguments)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        detached,
+        detached_but_trainable,
+        without_gradient,
+        cut_off,
+        lambda *arguments: exercises.loss.solution(*arguments).item(),
+        lambda *arguments: float(exercises.loss.solution(*arguments)),
+        lambda *arguments: exercises.loss.solution(*arguments).detach().numpy(),
+    ],
+    ids=["detach", "detach, then requires_grad_", "no_grad", "half detached", "item", "float", "numpy"],
+)
+def test_a_loss_that_cannot_be_trained_is_told_so(answer):
+    said = said_of(exercises.loss, answer)
+    assert said.startswith("the loss of a batch: the number is right, but it can't be trained: its gradient doesn't")
+
+
+def test_the_backward_pass_is_left_to_the_training_loop():
+    def trains(*arguments):
+        loss = exercises.loss.solution(*arguments)
+        loss.backward()
+        return loss
+
+    assert "its gradient can't be taken, and the training loop takes it" in said_of(exercises.loss, trains)
+
+
+def test_a_loss_may_come_in_any_shape_of_one_number_and_from_many_calls(capsys):
+    exercises.loss(lambda *arguments: exercises.loss.solution(*arguments).reshape(1))
+
+    def point_by_point(network, x_0, t, noise, alphas_cumprod):
+        x_t = noised(x_0, t, noise, alphas_cumprod)
+        each = [((network(x_t[i : i + 1], t[i]) - noise[i]) ** 2).mean() for i in range(len(t))]
+        return sum(each) / len(each)
+
+    exercises.loss(point_by_point)
+    assert capsys.readouterr().out.count("✓") == 2
+
+
+# --- the questions
+
+
+@pytest.mark.parametrize("task", [exercises.wasted, exercises.alphas_and_betas], ids=operator.attrgetter("name"))
+def test_alphas_cumprod_falls_in_every_question(task):
+    for (alphas_cumprod,) in task.questions():
+        assert (alphas_cumprod.diff() < 0).all()
+        assert float(alphas_cumprod[0]) < 1
+        assert float(alphas_cumprod[-1]) > 0
+
+
+def test_the_questions_have_schedules_of_several_lengths():
+    assert len({len(alphas_cumprod) for (alphas_cumprod,) in exercises.wasted.questions()}) > 2
+
+
+# --- the notebooks
+
+
+def cells(number):
+    (path,) = (PROJECT / "notebooks").glob(f"{number}_*.ipynb")
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("number", TASKS)
+def test_the_first_cell_of_a_notebook_imports_what_its_exercises_need(number, capsys):
+    imports = [
+        line
+        for line in ast.parse("".join(cells(number)[0]["source"])).body
+        if isinstance(line, ast.Import | ast.ImportFrom)
+    ]
+    names = {}
+    exec(compile(ast.Module(imports, []), number, "exec"), names)
+    assert names["torch"] is torch
+    for cell in cells(number):
+        if "nbgrader" in cell["metadata"]:
+            exec("".join(cell["source"]), names)
+    assert capsys.readouterr().out.count("✓") == len(TASKS[number])
+
+
+@pytest.mark.parametrize("number", TASKS)
+def test_the_students_function_has_the_solutions_parameters_and_messages_speak_of_them(number):
+    functions = [
+        ast.parse("".join(cell["source"])).body[0]
+        for cell in cells(number)
+        if cell["metadata"].get("nbgrader", {}).get("solution")
+    ]
+    for function, task in zip(functions, TASKS[number], strict=True):
+        names = [argument.arg for argument in function.args.args]
+        assert names == list(inspect.signature(task.solution).parameters)
 
 
 # --- the classic mistakes, as a student would make them
@@ -202,23 +588,170 @@ def noise_to_the_end(epsilon, x_T, noises, schedule):
     return loop(epsilon, x_T, noises, schedule, 0)
 
 
-CLASSIC = [
-    (exercises.alphas_and_betas, off_by_one_alphas, "the index is off by one"),
-    (exercises.alphas_and_betas, first_is_one, "the first α is 1"),
-    (exercises.alphas_and_betas, float32_by_numpy, "computed in float32"),
-    (exercises.q_step, beta_for_its_root, "β for √β"),
-    (exercises.q_step, uniform, "uniform for normal noise: torch.rand lies in 0 … 1"),
-    (exercises.q_step, uniform_around_0, "uniform for normal noise: the mean is 0"),
-    (exercises.loss, sum_for_mean, "sum for mean"),
-    (exercises.loss, mean_over_points_only, "summed over the two coordinates"),
-    (exercises.reverse_mean, wrong_sign, "the wrong sign"),
-    (exercises.posterior_variance, variance_mixed_up, "mixed up: that is β"),
-    (exercises.posterior_variance, variance_upside_down, "mixed up: the fraction is upside down"),
-    (exercises.sampling_loop, noise_to_the_end, "noise is added at the last step"),
-]
+def index_wraps(alphas_cumprod):
+    alphas = torch.stack([alphas_cumprod[t] / alphas_cumprod[t - 1] for t in range(len(alphas_cumprod))])
+    return alphas, 1 - alphas
 
 
-@pytest.mark.parametrize(("task", "answer", "says"), CLASSIC, ids=[answer.__name__ for _, answer, _ in CLASSIC])
+def no_roots(x, beta, generator):
+    return (1 - beta) * x + beta * torch.randn(x.shape, generator=generator)
+
+
+def factors_swapped(x, beta, generator):
+    return torch.sqrt(beta) * x + torch.sqrt(1 - beta) * torch.randn(x.shape, generator=generator)
+
+
+def over_1000(alphas_cumprod):
+    return len(alphas_cumprod[alphas_cumprod < 0.01]) / 1000
+
+
+def interleaved(x, omega):
+    columns = []
+    for coordinate in range(2):
+        for frequency in omega:
+            columns += [torch.sin(frequency * x[:, coordinate]), torch.cos(frequency * x[:, coordinate])]
+    return torch.stack(columns, dim=1)
+
+
+def change(points, last):
+    def time_matters(model, x, timesteps):
+        x = x[:points]
+        return (model(x, torch.tensor([0])) - model(x, torch.tensor([last(timesteps)]))).abs().max().item()
+
+    return time_matters
+
+
+def any_timestep(model, x, timesteps):
+    start = model(x, torch.zeros(len(x), dtype=torch.int64))
+    return max(float((model(x, torch.tensor(t)) - start).abs().max()) for t in range(timesteps))
+
+
+def plain_integers(model, x, timesteps):
+    return float((model(x, timesteps - 1) - model(x, 0)).abs().max())
+
+
+def earlier(network, x_0, t, noise, alphas_cumprod):
+    return nn.functional.mse_loss(network(noised(x_0, t - 1, noise, alphas_cumprod), t), noise)
+
+
+def roots_swapped(network, x_0, t, noise, alphas_cumprod):
+    kept = alphas_cumprod[t][:, None]
+    return nn.functional.mse_loss(network((1 - kept) ** 0.5 * x_0 + kept**0.5 * noise, t), noise)
+
+
+def noise_of_its_own(network, x_0, t, noise, alphas_cumprod):
+    return exercises.loss.solution(network, x_0, t, torch.randn_like(x_0), alphas_cumprod)
+
+
+def forgotten_bar(x_t, epsilon, t, betas, alphas_cumprod):
+    alpha = 1 - betas[t]
+    return (x_t - (1 - alpha) / torch.sqrt(1 - alpha) * epsilon) / torch.sqrt(alpha)
+
+
+def forgotten_bracket(x_t, epsilon, t, betas, alphas_cumprod):
+    return 1 / torch.sqrt(1 - betas[t]) * x_t - betas[t] / torch.sqrt(1 - alphas_cumprod[t]) * epsilon
+
+
+def rolled(betas, alphas_cumprod):
+    return (1 - torch.roll(alphas_cumprod, 1)) / (1 - alphas_cumprod) * betas
+
+
+def noised_by(noise):
+    def sampling_loop(epsilon, x_T, noises, schedule):
+        x = x_T
+        for t in reversed(range(schedule.timesteps)):
+            found = epsilon(x, torch.tensor([t]))
+            x = exercises.reverse_mean.solution(x, found, t, schedule.betas, schedule.alphas_cumprod)
+            if t > 0:
+                x = x + noise(t, schedule, noises, found)
+        return x
+
+    return sampling_loop
+
+
+def ancestral_variance(t, schedule, noises, found):
+    beta, kept, before = schedule.betas[t], schedule.alphas_cumprod[t], schedule.alphas_cumprod[t - 1]
+    return torch.sqrt(beta * (1 - before) / (1 - kept)) * noises[t]
+
+
+def in_place(epsilon, x_T, noises, schedule):
+    x = x_T
+    for t in reversed(range(schedule.timesteps)):
+        x -= schedule.betas[t] * epsilon(x, torch.tensor([t])) / (1 - schedule.alphas_cumprod[t]) ** 0.5
+        x /= (1 - schedule.betas[t]) ** 0.5
+        x += schedule.betas[t] ** 0.5 * noises[t] if t else 0
+    return x
+
+
+def no_direction(x_t, epsilon, now, after):
+    return after**0.5 * (x_t - (1 - now) ** 0.5 * epsilon) / now**0.5
+
+
+def fresh_noise(x_t, epsilon, now, after):
+    return no_direction(x_t, epsilon, now, after) + (1 - after) ** 0.5 * torch.randn_like(x_t)
+
+
+def over_noised_points(x_t, points, kept):
+    squared = torch.cdist(x_t, kept**0.5 * points) ** 2
+    weights = torch.softmax(-squared / (2 * (1 - kept)), dim=0)
+    return (x_t - kept**0.5 * weights @ points) / (1 - kept) ** 0.5
+
+
+def lowest_pixel(rows, columns, height):
+    return torch.stack([columns, max(rows) - rows], dim=1)
+
+
+CLASSIC = {
+    "off by one": (exercises.alphas_and_betas, off_by_one_alphas, "the index is off by one"),
+    "first is 1": (exercises.alphas_and_betas, first_is_one, "the first α is 1"),
+    "the index -1": (exercises.alphas_and_betas, index_wraps, "the first α takes the last ᾱ: the index −1 wraps round"),
+    "float32": (exercises.alphas_and_betas, float32_by_numpy, "computed in float32"),
+    "no root of β": (exercises.q_step, beta_for_its_root, "β for √β"),
+    "no roots": (exercises.q_step, no_roots, "both roots are missing"),
+    "factors swapped": (exercises.q_step, factors_swapped, "the factors have changed places"),
+    "uniform": (exercises.q_step, uniform, "uniform for normal noise: torch.rand lies in 0 … 1"),
+    "uniform around 0": (exercises.q_step, uniform_around_0, "uniform for normal noise: the mean is 0"),
+    "/ 1000": (exercises.wasted, over_1000, "divided by 1000"),
+    "interleaved": (exercises.waves, interleaved, "sines and cosines are interleaved"),
+    "the first point": (exercises.time_matters, change(1, lambda n: n - 1), "only some of the points are asked about"),
+    "three points": (exercises.time_matters, change(3, lambda n: n - 1), "only some of the points are asked about"),
+    "t = 1": (exercises.time_matters, change(None, lambda n: 1), "that is the change from t = 0 to t = 1"),
+    "t = 999": (exercises.time_matters, change(None, lambda n: 999), "that is the change to t = 999"),
+    "t = T": (exercises.time_matters, change(None, lambda n: n), "the last timestep is T − 1"),
+    "any t": (exercises.time_matters, any_timestep, "that is the largest change to any timestep"),
+    "plain t": (exercises.time_matters, plain_integers, "it stopped with ScheduleError: t must be an int64 tensor"),
+    "sum": (exercises.loss, sum_for_mean, "sum for mean"),
+    "mean over points": (exercises.loss, mean_over_points_only, "summed over the two coordinates"),
+    "t - 1": (exercises.loss, earlier, "the index is off by one: the points are noised to t − 1"),
+    "roots swapped": (exercises.loss, roots_swapped, "√ᾱ and √(1 − ᾱ) have changed places"),
+    "own noise": (exercises.loss, noise_of_its_own, "called twice with the same arguments it gives two answers"),
+    "sign": (exercises.reverse_mean, wrong_sign, "the wrong sign"),
+    "bar": (exercises.reverse_mean, forgotten_bar, "the bar is forgotten"),
+    "bracket": (exercises.reverse_mean, forgotten_bracket, "a bracket is missing"),
+    "β for its posterior's": (exercises.posterior_variance, variance_mixed_up, "mixed up: that is β"),
+    "upside down": (exercises.posterior_variance, variance_upside_down, "mixed up: the fraction is upside down"),
+    "roll": (exercises.posterior_variance, rolled, "the first one takes the last ᾱ: `roll`"),
+    "noise at last": (exercises.sampling_loop, noise_to_the_end, "noise is added at the last step"),
+    "found noise": (
+        exercises.sampling_loop,
+        noised_by(lambda t, schedule, noises, found: schedule.betas[t] ** 0.5 * found),
+        "the noise that the network found is added again",
+    ),
+    "posterior's for β": (exercises.sampling_loop, noised_by(ancestral_variance), "the posterior's variance"),
+    "same noise": (
+        exercises.sampling_loop,
+        noised_by(lambda t, schedule, noises, found: schedule.betas[t] ** 0.5 * noises[0]),
+        "the same noise at every step",
+    ),
+    "in place": (exercises.sampling_loop, in_place, "it changes its argument x_T in place"),
+    "no direction": (exercises.ddim_step, no_direction, "the noise is missing"),
+    "fresh noise": (exercises.ddim_step, fresh_noise, "called twice with the same arguments it gives two answers"),
+    "softmax": (exercises.best_epsilon, over_noised_points, "the weights sum to 1 over the noised points"),
+    "lowest pixel": (exercises.places, lowest_pixel, "y = 0 is the picture's last row"),
+}
+
+
+@pytest.mark.parametrize(("task", "answer", "says"), CLASSIC.values(), ids=CLASSIC)
 def test_the_classic_mistakes_are_named(task, answer, says):
     assert said_of(task, answer).startswith(f"{task.name}: {says}")
 
@@ -231,6 +764,42 @@ def right_alphas(alphas_cumprod):
 
 def right_step(x, beta, generator):
     return torch.normal(np.sqrt(1 - beta) * x, np.sqrt(beta), generator=generator)
+
+
+def right_in_torch(x, beta, generator):
+    noise = torch.randn(x.shape, generator=generator)
+    return torch.sqrt(1 - beta) * x + torch.sqrt(beta) * noise
+
+
+def right_in_python(x, beta, generator):
+    noise = torch.randn(len(x), 2, generator=generator, dtype=x.dtype)
+    return math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
+
+
+def right_in_place(x, beta, generator):
+    x = x.clone()
+    x *= (1 - beta) ** 0.5
+    for coordinate in range(2):
+        x[:, coordinate] += beta**0.5 * torch.randn(len(x), generator=generator)
+    return x
+
+
+def right_sample_in_place(x_0, t, alphas_cumprod, generator):
+    x_t = math.sqrt(alphas_cumprod[t]) * x_0
+    x_t += torch.empty_like(x_0).normal_(0, math.sqrt(1 - alphas_cumprod[t]), generator=generator)
+    return x_t
+
+
+def right_ddim(x_t, epsilon, now, after):
+    now, after = torch.as_tensor(now), torch.as_tensor(after)
+    x_0 = (x_t - torch.sqrt(1 - now) * epsilon) / now.sqrt()
+    return torch.sqrt(after) * x_0 + torch.sqrt(1 - after) * epsilon
+
+
+def right_softmax(x_t, points, kept):
+    squared = torch.cdist(x_t, torch.sqrt(kept) * points).square()
+    weights = (-squared / (2 * (1 - kept))).softmax(1)
+    return (x_t - math.sqrt(kept) * weights @ points) / torch.sqrt(1 - kept)
 
 
 def right_loop(epsilon, x_T, noises, schedule):
@@ -258,6 +827,18 @@ def right_best(x_t, points, kept):
         (exercises.posterior_variance, lambda b, a: b * (1 - a / (1 - b)) / (1 - a)),
         (exercises.sampling_loop, right_loop),
         (exercises.best_epsilon, right_best),
+        (exercises.q_step, right_in_torch),
+        (exercises.q_step, right_in_python),
+        (exercises.q_step, right_in_place),
+        (exercises.q_sample, right_sample_in_place),
+        (exercises.ddim_step, right_ddim),
+        (exercises.ddim_step, lambda x, e, now, after: right_ddim(x, e, now.item(), after.item())),
+        (exercises.best_epsilon, right_softmax),
+        (exercises.time_matters, change(None, lambda n: n - 1)),
+        (exercises.normalised, lambda p: (p - p.mean(0)) / p.var(0, correction=0).mean() ** 0.5),
+        (exercises.multiple, lambda d, f: d / np.median(f)),
+        (exercises.ema, lambda a, w, d: torch.lerp(a, w, 1 - d)),
+        (exercises.ema, lambda a, w, d: a.clone().mul_(d).add_(w, alpha=1 - d)),
         (
             exercises.silent_loss,
             lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2),
