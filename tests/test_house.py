@@ -115,6 +115,12 @@ def test_a_room_says_what_it_is_for_and_exports_what_it_promises(room):
     assert all(hasattr(module, name) for name in exported)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_table_of_rooms_is_shown_word_for_word(page):
+    table = "\n".join(["| room | owns |", "|---|---|", *(f"| `{room}` | {owns} |" for room, owns in ROOMS.items())])
+    assert f"\n\n{table}\n\n" in read(page)
+
+
 def importers(package, files):
     """The `files` that import `package`, notebooks included."""
     found = set()
