@@ -40,7 +40,7 @@ from pathlib import Path
 from tqdm import tqdm
 sys.path.insert(0, {tests!r})
 from small_runs import DATA, RECIPE, network
-from lab_utils import jobs
+from lab_utils.runs import jobs
 from lab_utils.runs.fit import fit
 jobs.SAVE_EVERY = 2
 LONG = replace(RECIPE, epochs=500, checkpoints=(100, 250, 400, 500))

@@ -153,7 +153,7 @@ def render(result: Result) -> str:
     """The whole page, also of a run that is not finished."""
     here = Path(__file__).parent
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(here), jinja2.PackageLoader("lab_utils")]),
+        loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(here), jinja2.PackageLoader("lab_utils.report")]),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     tables: dict[str, Callable[..., Table]] = {
