@@ -8,6 +8,8 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +20,9 @@ from lab_utils.base.arguments import PointsError
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import ScheduleError, from_config, linear, sigmoid
 from lab_utils.diffusion.training import Recipe
+from lab_utils.points import reading
 from lab_utils.points.dataset import Dataset
 from lab_utils.points.pictures import draw_dots, own_points
-from lab_utils.points.reading import load
 from lab_utils.points.validation import validate
 from lab_utils.runs.chunks import Chunks, ChunksError
 from lab_utils.study.table import TableError, read, read_table
@@ -61,15 +63,52 @@ FILES = st.one_of(
 )
 
 
+def damaged(content, changes, cut):
+    """Some bytes changed, and the end cut off."""
+    return bytes(changes.get(place, byte) for place, byte in enumerate(content[: len(content) - cut]))
+
+
+def written(rows, save):
+    buffer = io.BytesIO()
+    save(pd.DataFrame(rows, columns=["x", "y"]), buffer)
+    return buffer.getvalue()
+
+
+ROWS = st.lists(st.tuples(st.floats(), st.floats(width=32)), min_size=1, max_size=9)
+ARRAYS = st.builds(written, ROWS, st.just(lambda table, file: np.save(file, table.to_numpy())))
+PARQUET = st.builds(written, ROWS, st.just(pd.DataFrame.to_parquet))
+CHANGES = st.dictionaries(st.integers(0, 200), st.integers(0, 255), max_size=5)
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "columns": st.lists(st.integers(-1, 4) | st.sampled_from(["x", "y", "", "0", "1"]), max_size=3),
+        "label": st.integers(-1, 4) | st.sampled_from(["x", "2"]),
+        "missing": st.sampled_from(["raise", "drop"]),
+    },
+)
+
+
 @UNHURRIED
-@given(FILES)
-def test_any_file_of_points_is_read_or_refused(folder, content):
-    path = folder / "points.csv"
+@given(
+    st.one_of(
+        st.tuples(FILES, st.sampled_from([".csv", ".npy", ".parquet"])),
+        st.tuples(ARRAYS | st.builds(damaged, ARRAYS, CHANGES, st.integers(0, 50)), st.just(".npy")),
+        st.tuples(PARQUET | st.builds(damaged, PARQUET, CHANGES, st.integers(0, 50)), st.just(".parquet")),
+    ),
+    CHOICES,
+)
+def test_any_file_of_points_is_read_or_refused(folder, file, options):
+    content, ending = file
+    path = folder / f"points{ending}"
     path.write_bytes(content)
     try:
-        points = load(path)
+        table = reading.read_table(path, **options)
     except PointsError:
         return
+    points = table.points
+    if "label" in options:
+        assert table.labels.shape == (len(points),)
+        assert {*table.labels.tolist()} == {*range(len(table.classes))}
     assert points.shape == (len(points), 2)
     assert points.dtype == torch.float64
     assert points.isfinite().all()
@@ -100,10 +139,8 @@ PICTURES = st.builds(
     st.binary(min_size=1, max_size=30),
 )
 BROKEN = st.builds(
-    lambda content, changes, cut: bytes(
-        changes.get(place, byte) for place, byte in enumerate(content[: len(content) - cut])
-    ),
-    *(PICTURES, st.dictionaries(st.integers(0, 200), st.integers(0, 255), max_size=5), st.integers(0, 50)),
+    damaged,
+    *(PICTURES, CHANGES, st.integers(0, 50)),
 )
 
 
@@ -113,7 +150,7 @@ def test_any_picture_is_read_or_refused(folder, content, suffix):
     path = folder / f"picture{suffix}"
     path.write_bytes(content)
     try:
-        points = own_points(path, 50)
+        points = own_points(path, 50).points
     except PointsError:
         return
     assert points.shape == (50, 2)

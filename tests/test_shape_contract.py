@@ -153,6 +153,7 @@ OTHERS = {
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
     ("exercises.questions.check_time", "t"): "the same",
+    ("points.dataset.Dataset.of", "labels"): "tests/points/test_dataset.py: one for each point",
     ("runs.chunks.Chunks.save", "points"): "a block of the sampler's",
     ("exact.mixtures.GaussianMixture.__init__", "covariances"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.__init__", "weights"): "tests/test_mixtures.py",

@@ -22,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 DATA = PROJECT / "data"
 CACHE_VARIABLE = "DDPM_LAB_CACHE"  # of the environment: the folder of what can be computed again
 DATA_VARIABLE = "DDPM_LAB_DATA"  # of the environment: the file that the report is to be about
+DATA_OPTIONS_VARIABLE = "DDPM_LAB_DATA_OPTIONS"  # of the environment: which of its columns, label, gaps; JSON
 
 
 def cache_folder() -> Path:

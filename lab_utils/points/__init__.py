@@ -1,8 +1,8 @@
 """Points of the plane: drawn, read, checked, normalised and split."""
 
 from lab_utils.points.dataset import Dataset, Units, dataset
-from lab_utils.points.pictures import EXAMPLE, chosen_source, draw_dots, draw_picture, own_points
-from lab_utils.points.reading import load
+from lab_utils.points.pictures import EXAMPLE, chosen_options, chosen_source, draw_dots, draw_picture, own_points
+from lab_utils.points.reading import Table, load, read_table
 from lab_utils.points.shapes import SHAPES, draw
 from lab_utils.points.validation import Card, validate
 
@@ -11,7 +11,9 @@ __all__ = [
     "SHAPES",
     "Card",
     "Dataset",
+    "Table",
     "Units",
+    "chosen_options",
     "chosen_source",
     "dataset",
     "draw",
@@ -19,5 +21,6 @@ __all__ = [
     "draw_picture",
     "load",
     "own_points",
+    "read_table",
     "validate",
 ]

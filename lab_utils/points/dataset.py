@@ -6,16 +6,22 @@ points, with mean 0 and a mean variance of 1 per axis. `Units` goes from one to 
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lab_utils.base.arguments import PointsError, check_points
+from lab_utils.base.arguments import PointsError, as_points
 from lab_utils.base.files import sha256
-from lab_utils.points.reading import load
+from lab_utils.points.columns import Column
+from lab_utils.points.reading import Missing, Table, read_table
 from lab_utils.points.shapes import SHAPES, draw
 
 # The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
@@ -40,18 +46,17 @@ class Units:
     scale: float
 
     @classmethod
-    def of(cls, points: Tensor) -> Units:
+    def of(cls, points: Tensor | NDArray[Any]) -> Units:
         """The units in which `points`, (n, 2), have mean 0 and variances that sum to 2.
 
         Raises:
             PointsError: if there are fewer than 2 points, all are the same, or their mean or variance is not finite.
         """
-        check_points(points)
+        points = as_points(points).double()
         if len(points) < 2:
             raise PointsError(f"it takes 2 points or more to find their scale; got {len(points)}")
-        points = points.double()
         shift = points.mean(dim=0)
-        scale = math.sqrt(points.var(dim=0, correction=0).mean().item())
+        scale = points.var(dim=0, correction=0).mean().sqrt().item()
         if not (math.isfinite(scale) and bool(shift.isfinite().all())):
             raise PointsError(
                 "the points' mean or variance is not finite: they hold NaN or infinity, or are too large for float64; "
@@ -61,15 +66,13 @@ class Units:
             raise PointsError(f"all {len(points)} points are the same, {points[0].tolist()}; there is nothing to learn")
         return cls(shift, scale)
 
-    def normalise(self, points: Tensor) -> Tensor:
+    def normalise(self, points: Tensor | NDArray[Any]) -> Tensor:
         """Points (n, 2) of the data's own units in the models' units: (n, 2) float32."""
-        check_points(points)
-        return ((points.double() - self.shift) / self.scale).float()
+        return ((as_points(points).double() - self.shift) / self.scale).float()
 
-    def restore(self, points: Tensor) -> Tensor:
+    def restore(self, points: Tensor | NDArray[Any]) -> Tensor:
         """Normalised points (n, 2) in the data's own units: (n, 2) float64."""
-        check_points(points)
-        return points.double() * self.scale + self.shift
+        return as_points(points).double() * self.scale + self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,10 @@ class Dataset:
         train: (n, 2) float32, normalised: what models learn from.
         held_out: (m, 2) float32, normalised: what no model sees, for floors and figures.
         units: leads back to the data's own units; fitted on the whole set.
-        checksum: SHA-256 over the bytes of `train` and `held_out`.
+        checksum: SHA-256 over the bytes of `train` and `held_out`, and over the labels and classes if there are any.
+        train_labels: (n,) int64, the place in `classes` of each training point's class; None without labels.
+        held_out_labels: (m,) int64, the same of the held-out points.
+        classes: the names of the classes.
     """
 
     name: str
@@ -89,13 +95,33 @@ class Dataset:
     held_out: Tensor
     units: Units
     checksum: str
+    train_labels: Tensor | None = None
+    held_out_labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, points: Tensor, name: str, *, train: int = 5000, seed: int = SPLIT) -> Dataset:
+    def of(
+        cls,
+        points: Tensor | NDArray[Any],
+        name: str,
+        *,
+        train: int = 5000,
+        seed: int = SPLIT,
+        labels: Tensor | NDArray[np.integer[Any]] | None = None,
+        classes: Sequence[str] = (),
+    ) -> Dataset:
         """Split `points`, (n, 2) in their own units: `train` of them, or half where there are fewer than twice that.
 
+        Args:
+            points: (n, 2), a tensor or an array.
+            name: what they were made from.
+            train: how many to learn from, at most.
+            seed: of the split.
+            labels: (n,) whole numbers, the place in `classes` of each point's class; they stay with their points.
+            classes: the names of the classes.
+
         Raises:
-            PointsError: if `train` is below 1, or `Units.of` refuses the points.
+            PointsError: if `train` is below 1, `Units.of` refuses the points, or the labels don't fit them.
         """
         if train < 1:
             raise PointsError(f"train must be 1 or more; got {train}")
@@ -103,24 +129,61 @@ class Dataset:
         order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
         normalised = units.normalise(points)[order]
         train = min(train, len(points) // 2)
-        return cls(name, normalised[:train], normalised[train:], units, sha256(normalised.numpy().tobytes()))
+        split, content = (normalised[:train], normalised[train:]), normalised.numpy().tobytes()
+        if labels is None:
+            return cls(name, *split, units, sha256(content))
+        labels = _checked(labels, len(points), classes)[order]
+        content += labels.numpy().tobytes() + json.dumps(classes).encode()
+        return cls(name, *split, units, sha256(content), labels[:train], labels[train:], tuple(classes))
 
 
-def dataset(source: str | Path = "cities", *, train: int = 5000, seed: int = SPLIT) -> Dataset:
+def _checked(labels: Tensor | NDArray[np.integer[Any]], n: int, classes: Sequence[str]) -> Tensor:
+    """The labels as (n,) int64.
+
+    Raises:
+        PointsError: they are of another shape or type, or are not places in `classes`.
+    """
+    whole = np.asarray(labels)
+    if whole.shape != (n,) or whole.dtype.kind not in "iu":
+        got = f"{whole.dtype} of shape {whole.shape}"
+        raise PointsError(f"labels must be whole numbers, one for each of the {n} points; got {got}")
+    if whole.min() < 0 or whole.max() >= len(classes):
+        got = f"from {whole.min()} to {whole.max()}"
+        raise PointsError(f"labels must be places in the {len(classes)} classes, counted from 0; got {got}")
+    return torch.from_numpy(whole.astype(np.int64))
+
+
+def dataset(
+    source: str | Path = "cities",
+    *,
+    columns: Sequence[Column] | None = None,
+    label: Column | None = None,
+    missing: Missing = "raise",
+    train: int = 5000,
+    seed: int = SPLIT,
+) -> Dataset:
     """The point set called `source`, with `train` points to learn from and the rest held out.
 
+    It is named as the file is, without its folder: however a path is spelled, it is the same data set.
+
     Args:
-        source: "cities", one of `SHAPES`, or the path of a CSV file (see `load`). A file that is called like a
+        source: "cities", one of `SHAPES`, or the path of a table (see `read_table`). A file that is called like a
             shape is reached by a `Path`, or by "./moons".
+        columns: which columns of the table are x and y; see `read_table`, as for `label` and `missing`.
+        label: which column of the table has the classes.
+        missing: "drop" leaves out rows that lack a value.
         train: how many points to learn from. Of a shape, at least 30 000 more are drawn; a file with fewer than
             twice as many points is split in halves.
         seed: of the split, and of the shape's points.
 
     Raises:
-        PointsError: if there is no such source, or its points can't be used; see `load` and `Dataset.of`.
+        PointsError: if there is no such source, or its points can't be used; see `read_table` and `Dataset.of`.
     """
-    if isinstance(source, str) and source in SHAPES:
-        points = draw(source, max(train, 1) + max(train, HELD_OUT), seed)
+    if not (isinstance(source, str) and source in SHAPES):
+        table = read_table(source, columns=columns, label=label, missing=missing)
+    elif columns is None and label is None:
+        table = Table(draw(source, max(train, 1) + max(train, HELD_OUT), seed))
     else:
-        points = load(source)
-    return Dataset.of(points, str(source), train=train, seed=seed)
+        raise PointsError(f"{source!r} is a shape, which has no columns; leave out columns and label")
+    labels, classes = table.labels, table.classes
+    return Dataset.of(table.points, Path(source).name, train=train, seed=seed, labels=labels, classes=classes)

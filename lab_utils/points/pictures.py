@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.base.arguments import PointsError
-from lab_utils.base.files import DATA, DATA_VARIABLE
-from lab_utils.points.reading import check_file, load
+from lab_utils.base.files import DATA, DATA_OPTIONS_VARIABLE, DATA_VARIABLE
+from lab_utils.points.columns import Column
+from lab_utils.points.reading import Missing, Table, read_table
+from lab_utils.points.tables import check_file
 
 FORMATS, SUFFIXES = ("PNG", "JPEG"), (".png", ".jpg", ".jpeg")
 MOST_BYTES, MOST_PIXELS = 50_000_000, 50_000_000  # of a file, and of the picture in it
@@ -32,14 +35,31 @@ def chosen_source() -> Path:
     return Path(os.environ.get(DATA_VARIABLE) or EXAMPLE)
 
 
-def own_points(source: str | Path, n: int = 20_000, *, seed: int = SEED) -> Tensor:
-    """The points of a file: all of a CSV (see `points.load`), or `n` that are drawn from a picture. (n, 2) float64.
+def chosen_options() -> dict[str, Any]:
+    """What `make report COLUMNS=… LABEL=… MISSING=…` says of that file: arguments for `own_points`."""
+    options: dict[str, Any] = json.loads(os.environ.get(DATA_OPTIONS_VARIABLE) or "{}")
+    return options
+
+
+def own_points(
+    source: str | Path,
+    n: int = 20_000,
+    *,
+    columns: Sequence[Column] | None = None,
+    label: Column | None = None,
+    missing: Missing = "raise",
+    seed: int = SEED,
+) -> Table:
+    """The points of a file: all of a table (see `read_table`), or `n` that are drawn from a picture.
 
     Raises:
-        PointsError: if the file can't be read, or there are no points in it.
+        PointsError: if the file can't be read, or there are no points in it; or a picture is asked for columns.
     """
-    picture = Path(source).suffix.lower() in SUFFIXES
-    return draw_picture(source, n, seed=seed) if picture else load(Path(source))
+    if Path(source).suffix.lower() not in SUFFIXES:
+        return read_table(Path(source), columns=columns, label=label, missing=missing)
+    if columns is not None or label is not None:
+        raise PointsError(f"{source} is a picture, which has no columns; leave out columns and label")
+    return Table(draw_picture(source, n, seed=seed))
 
 
 def draw_dots(dots: Sequence[Mapping[str, Any]], n: int = 20_000, *, seed: int = SEED) -> Tensor:
@@ -106,8 +126,9 @@ def _brightness(path: Path) -> NDArray[np.float64]:
                         f"{path} has {width} × {height} pixels; a picture may have {MOST_PIXELS:,} in all: shrink it"
                     )
                 picture.thumbnail((SIDE, SIDE))
-                paper = Image.new("RGBA", picture.size, "white")
-                flat = Image.alpha_composite(paper, picture.convert("RGBA")).convert("L")
+                upright = _eight_bits(ImageOps.exif_transpose(picture)).convert("RGBA")
+                paper = Image.new("RGBA", upright.size, "white")
+                flat = Image.alpha_composite(paper, upright).convert("L")
     except PointsError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -115,6 +136,13 @@ def _brightness(path: Path) -> NDArray[np.float64]:
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a file that is cut or damaged
         raise PointsError(f"can't read {path} ({error}); save it again as PNG") from error
     return np.asarray(flat, dtype=np.float64) / 255
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """A picture of 16-bit grey in 8 bits; any other as it is. Pillow's own conversion cuts off what is above 255."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def _mass(brightness: NDArray[np.float64], name: str) -> NDArray[np.float64]:

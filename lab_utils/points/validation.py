@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lab_utils.base.arguments import as_points
 from lab_utils.points.dataset import SPLIT, Dataset
 
 FAR = 7.0  # normalised units: five standard deviations of a cloud that is all length, more of any other
@@ -101,12 +104,13 @@ class Card:
         return pd.DataFrame({"found": rows})
 
 
-def validate(points: Tensor, *, train: int = 5000, seed: int = SPLIT) -> Card:
+def validate(points: Tensor | NDArray[Any], *, train: int = 5000, seed: int = SPLIT) -> Card:
     """Look at (n, 2) points in their own units, which a `Dataset` with the same arguments would be made of.
 
     Raises:
         PointsError: if no data set can be made of them.
     """
+    points = as_points(points)
     data = Dataset.of(points, "points", train=train, seed=seed)
     own, units = points.double().numpy(), data.units
     normalised = units.normalise(points).double().numpy()

@@ -14,9 +14,8 @@ from lab_utils.base.arguments import PointsError
 from lab_utils.base.files import sha256
 from lab_utils.points.dataset import SPLIT, Dataset, Units, dataset
 from lab_utils.points.reading import load
-from lab_utils.points.shapes import (
-    draw,
-)
+from lab_utils.points.shapes import draw
+from lab_utils.points.validation import validate
 
 
 @pytest.fixture
@@ -85,6 +84,7 @@ def test_points_on_a_line_have_units():
         (torch.tensor([[0.0, 0.0], [1e-200, 0.0]], dtype=torch.float64), "are the same"),  # the square is 0
         (torch.tensor([[1e200, 0.0], [-1e200, 0.0]], dtype=torch.float64), r"variance is not finite.*1e\+200"),
         (torch.tensor([[1e308, 0.0], [1e308, 1.0]], dtype=torch.float64), "variance is not finite"),
+        (torch.tensor([[1e293, 0.0], [-1.7976931e308, 0.0]], dtype=torch.float64), "variance is not finite"),
         (torch.tensor([[math.nan, 0.0], [1.0, 1.0]]), "variance is not finite: they hold NaN"),
         (torch.tensor([[1, 2], [3, 4]]), "float tensor"),
     ],
@@ -159,3 +159,112 @@ def test_training_on_no_points_is_refused(source, train):
 def test_a_file_of_one_point_is_no_data_set(write):
     with pytest.raises(PointsError, match="2 points or more"):
         dataset(write(b"1,2\n"))
+
+
+# --- what users bring
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_give_the_same_as_tensors(dtype):
+    array = draw("moons", 50, seed=1).numpy().astype(dtype)
+    points = torch.from_numpy(array)
+    units = Units.of(array)
+    assert (units.shift.tolist(), units.scale) == (Units.of(points).shift.tolist(), Units.of(points).scale)
+    assert torch.equal(units.normalise(array), units.normalise(points))
+    assert torch.equal(units.restore(array), units.restore(points))
+    assert Dataset.of(array, "moons").checksum == Dataset.of(points, "moons").checksum
+    assert validate(array) == validate(points)
+
+
+def test_a_path_in_any_spelling_is_the_same_data_set_and_so_the_same_training(tmp_path, monkeypatch):
+    (tmp_path / "pts.csv").write_text("1,2\n3,4\n5,7\n")
+    monkeypatch.chdir(tmp_path)
+    spellings = ("pts.csv", "./pts.csv", f"../{tmp_path.name}/pts.csv", str(tmp_path / "pts.csv"), Path("pts.csv"))
+    found = {(data.name, data.checksum) for data in map(dataset, spellings)}
+    assert len(found) == 1
+    assert found.pop()[0] == "pts.csv"
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_checksums(tmp_path):
+    for folder, row in (("a", "5,7"), ("b", "5,8")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pts.csv").write_text(f"1,2\n3,4\n{row}\n")
+    a, b = (dataset(tmp_path / folder / "pts.csv") for folder in "ab")
+    assert a.name == b.name
+    assert a.checksum != b.checksum
+
+
+# --- labels
+
+
+@given(n=st.integers(2, 60), classes=st.integers(1, 4), train=st.integers(1, 70), seed=st.integers(0, 9))
+def test_labels_stay_with_their_points_through_the_split(n, classes, train, seed):
+    points = torch.arange(2.0 * n, dtype=torch.float64).reshape(n, 2)  # the row of each can be told from it
+    labels = torch.randint(classes, (n,), generator=torch.Generator().manual_seed(seed))
+    data = Dataset.of(points, "some", train=train, seed=seed, labels=labels, classes=[*"abcd"[:classes]])
+    for part, found in ((data.train, data.train_labels), (data.held_out, data.held_out_labels)):
+        rows = (data.units.restore(part)[:, 0] / 2).round().long()
+        assert torch.equal(found, labels[rows])
+        assert found.dtype == torch.int64
+    assert data.classes == tuple("abcd"[:classes])
+    bare = Dataset.of(points, "some", train=train, seed=seed)
+    assert torch.equal(data.train, bare.train)
+    assert (bare.train_labels, bare.held_out_labels, bare.classes) == (None, None, ())
+
+
+def test_the_checksum_covers_labels_and_the_names_of_classes():
+    points = draw("moons", 6, seed=0)
+    given = [
+        (None, ()),
+        ([0, 1, 0, 1, 0, 1], ("a", "b")),
+        ([1, 0, 0, 1, 0, 1], ("a", "b")),
+        ([0, 1, 0, 1, 0, 1], ("a", "c")),
+        ([0, 0, 0, 0, 0, 0], ("a", "b")),
+    ]
+    made = [
+        Dataset.of(points, "some", labels=labels and np.array(labels), classes=classes).checksum
+        for labels, classes in given
+    ]
+    assert len({*made}) == len(given)
+
+
+def test_labels_of_a_file_come_with_its_data_set(write):
+    rows = b"".join(b"%d,%d,%d\n" % (n, -n, n % 3) for n in range(20))
+    data = dataset(write(rows), columns=(1, 0), label=2, train=8)
+    assert (data.classes, len(data.train_labels), len(data.held_out_labels)) == (("0", "1", "2"), 8, 12)
+    own = data.units.restore(data.held_out).round().long()
+    assert torch.equal(own[:, 1] % 3, data.held_out_labels)
+    assert torch.equal(own[:, 0], -own[:, 1])
+
+
+def test_gaps_of_a_file_are_left_out_if_asked_for(write):
+    data = dataset(write(b"1,2,x\n3,,x\n5,7,\n8,9,\n"), columns=("0", "1"), missing="drop")
+    assert len(data.train) + len(data.held_out) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        (np.zeros(3, dtype=int), ("a",), r"one for each of the 4 points; got int64 of shape \(3,\)"),
+        (torch.zeros(4, 1, dtype=torch.int64), ("a",), r"got int64 of shape \(4, 1\)"),
+        (torch.zeros(4), ("a",), r"labels must be whole numbers, .*; got float32 of shape \(4,\)"),
+        (np.array(["a", "b", "a", "b"]), ("a", "b"), "labels must be whole numbers"),
+        (np.zeros(4, dtype=bool), ("a",), "got bool"),
+        (np.array([0, 1, 2, 0]), ("a", "b"), "places in the 2 classes, counted from 0; got from 0 to 2"),
+        (np.array([0, 1, -1, 0]), ("a", "b"), "places in the 2 classes, counted from 0; got from -1 to 1"),
+        (np.zeros(4, dtype=int), (), "places in the 0 classes"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, classes, message):
+    with pytest.raises(PointsError, match=message):
+        Dataset.of(draw("moons", 4, seed=0), "some", labels=labels, classes=classes)
+
+
+@pytest.mark.parametrize("choice", [{"columns": (0, 1)}, {"label": 0}])
+def test_a_shape_has_no_columns_to_choose_from(choice):
+    with pytest.raises(PointsError, match="'moons' is a shape, which has no columns; leave out columns and label"):
+        dataset("moons", **choice)
+
+
+def test_the_towns_are_a_table_like_any_other():
+    assert torch.equal(dataset("cities", columns=("longitude", "latitude")).train, dataset("cities").train)

@@ -2,6 +2,7 @@
 
 import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lab_utils.base.arguments import PointsError
-from lab_utils.base.files import DATA, DATA_VARIABLE
+from lab_utils.base.files import DATA, DATA_OPTIONS_VARIABLE, DATA_VARIABLE
 from lab_utils.points import pictures
-from lab_utils.points.pictures import EXAMPLE, PEN, chosen_source, draw_dots, draw_picture, own_points
+from lab_utils.points.pictures import EXAMPLE, PEN, chosen_options, chosen_source, draw_dots, draw_picture, own_points
 
 
 def save(path, pixels, **options):
@@ -91,6 +92,48 @@ def test_a_large_picture_is_made_smaller_and_keeps_its_proportions(tmp_path):
     width, height = (points.max(dim=0).values - points.min(dim=0).values).tolist()
     assert width / height == pytest.approx(2, rel=0.02)
     assert points.max() < pictures.SIDE
+
+
+# --- what cameras and scanners make
+
+CASES = Path(__file__).with_name("cases")
+
+
+def strokes(points):
+    """The cells of a grid of 3 × 3 over the points, in which there are some: True or False, from above."""
+    counts, _, _ = np.histogram2d(points[:, 1], points[:, 0], bins=3)
+    return (counts[::-1] > 0).tolist()
+
+
+def test_a_photo_is_turned_as_its_camera_was():
+    """The pixels of the L stand upright, 60 × 40; the camera says that they are to be turned by a quarter."""
+    points = draw_picture(CASES / "turned_photo.jpg", 5000)
+    assert points[:, 0].max() < 40 < points[:, 1].max()
+    assert strokes(points) == [[True, True, True], [True, False, False], [True, False, False]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_undone(tmp_path, orientation):
+    """Pillow's own table of what undoes an orientation is checked by the corner in which the ink ends up."""
+    pixels = np.full((20, 30), 255)
+    pixels[:6, :9] = 0  # top left as it is stored
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    points = draw_picture(save(tmp_path / "photo.png", pixels, exif=exif), 500)
+    width, height = (20, 30) if orientation > 4 else (30, 20)
+    left, top = bool(points[0, 0] < width / 2), bool(points[0, 1] > height / 2)
+    row, column = {1: "TL", 2: "TR", 3: "BR", 4: "BL", 5: "TL", 6: "TR", 7: "BR", 8: "BL"}[orientation]  # from Exif 2.3
+    assert (top, left) == (row == "T", column == "L")
+    assert points[:, 0].max() <= width
+    assert points[:, 1].max() <= height
+
+
+def test_sixteen_bits_of_grey_are_read_as_eight_are(tmp_path):
+    points = draw_picture(CASES / "grey16.png", 5000)
+    assert strokes(points) == [[True, False, False], [True, False, False], [True, True, True]]
+    grey = np.asarray(Image.open(CASES / "grey16.png"))
+    assert grey.max() > 255
+    assert torch.equal(draw_picture(save(tmp_path / "grey8.png", grey >> 8), 5000), points)
 
 
 # --- what is refused
@@ -189,16 +232,32 @@ def test_no_dots_are_told_as_such():
 
 def test_the_ending_says_what_a_file_is(tmp_path, half_dark):
     (tmp_path / "points.csv").write_text("x,y\n1,2\n3,4\n")
-    assert own_points(tmp_path / "points.csv").tolist() == [[1, 2], [3, 4]]
-    assert torch.equal(own_points(half_dark, 70), draw_picture(half_dark, 70))
+    assert own_points(tmp_path / "points.csv").points.tolist() == [[1, 2], [3, 4]]
+    assert torch.equal(own_points(half_dark, 70).points, draw_picture(half_dark, 70))
     jpeg = save(tmp_path / "LOGO.JPG", np.pad(np.zeros((8, 8)), 8, constant_values=255))
-    assert own_points(jpeg, 9).shape == (9, 2)
+    assert own_points(jpeg, 9).points.shape == (9, 2)
 
 
 def test_a_file_called_like_a_shape_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cities").write_text("1,2\n3,4\n")
-    assert own_points("cities").tolist() == [[1, 2], [3, 4]]
+    assert own_points("cities").points.tolist() == [[1, 2], [3, 4]]
+
+
+def test_columns_and_label_of_a_table_come_through_and_a_picture_has_none(half_dark):
+    table = own_points(CASES / "labels.csv", columns=("depth", "bill"), label="species", missing="drop")
+    assert (table.columns, table.classes) == (("depth", "bill"), ("a", "b"))
+    for choice in ({"columns": ("x", "y")}, {"label": "x"}):
+        with pytest.raises(PointsError, match="is a picture, which has no columns; leave out columns and label"):
+            own_points(half_dark, **choice)
+
+
+def test_the_report_says_which_columns_are_meant(monkeypatch):
+    monkeypatch.delenv(DATA_OPTIONS_VARIABLE, raising=False)
+    assert chosen_options() == {}
+    monkeypatch.setenv(DATA_OPTIONS_VARIABLE, '{"columns": ["depth", "2"], "label": "species", "missing": "drop"}')
+    with pytest.raises(PointsError, match="must be different columns"):
+        own_points(CASES / "labels.csv", **chosen_options())
 
 
 def test_the_report_says_which_file_is_meant(monkeypatch):
@@ -212,4 +271,4 @@ def test_the_example_is_what_its_script_draws():
     made = runpy.run_path(str(DATA / "make_sketch.py"))["sketch"]()
     stored = Image.open(EXAMPLE)
     assert np.abs(np.asarray(made, dtype=int) - np.asarray(stored, dtype=int)).max() <= 2  # Pillow versions may round
-    assert len(own_points(EXAMPLE)) == 20_000
+    assert len(own_points(EXAMPLE).points) == 20_000
