@@ -5,10 +5,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# An option, if the variable was said to make: the environment's COLUMNS is how wide the terminal is.
+said = $(if $(filter command,$(origin $1)),$2 "$($1)")
+
 .PHONY: report test soak mutants lab student study bench clean
 
-report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: about your own points; PDF=1: printed, too
-	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(if $(PDF),--pdf) $(ARGS)
+report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: report-own/, about your own points, of the columns COLUMNS=lon,lat, with LABEL=kind, MISSING=drop; PDF=1: printed, too
+	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(call said,COLUMNS,--columns) $(call said,LABEL,--label) $(call said,MISSING,--missing) $(if $(PDF),--pdf) $(ARGS)
 
 test: $(VENV)/.test      # style, types, unit tests, and every notebook as a regression test
 	$(BIN)/ruff check .
@@ -42,7 +45,7 @@ bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
 
 clean:                   # take away what running made: the environment, trained models, the report
-	rm -rf $(VENV) .cache report mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache report report-own mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are touched last, so an installation that failed is tried again.
 $(VENV)/.lab: pyproject.toml constraints.txt

@@ -5,23 +5,38 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from lab_utils import THREADS
-from lab_utils.base.files import DATA_VARIABLE, PROJECT, FolderError, in_a_line, write_whole, write_whole_folder
+from lab_utils.base.files import (
+    DATA_OPTIONS_VARIABLE,
+    DATA_VARIABLE,
+    PROJECT,
+    FolderError,
+    in_a_line,
+    write_whole,
+    write_whole_folder,
+)
 from lab_utils.report.pages import PRINT, Run, facts, write_pages
 from lab_utils.report.printing import ReportError, browser, print_pdf
 from lab_utils.report.run import canonical, run_notebook
 
 OWN = "06"  # the notebook about points of one's own
 MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
+
+
+class DataError(ReportError):
+    """No model can be trained on the points that the report is to be about."""
 
 
 def choose(folder: Path, only: Sequence[str]) -> list[Path]:
@@ -47,17 +62,22 @@ def parser() -> argparse.ArgumentParser:
     description = "Run the notebooks and write the report, a folder of pages that opens without a network."
     parser = argparse.ArgumentParser(prog="python -m lab_utils.report", description=description)
 
-    out, notebooks = (Path(os.path.relpath(PROJECT / name)) for name in ("report", "notebooks"))
+    notebooks = Path(os.path.relpath(PROJECT / "notebooks"))
     default = " (default: %(default)s)"
     add = parser.add_argument
-    add("--out", type=Path, default=out, metavar="FOLDER", help="where the report goes" + default)
+    where = "where the report goes (default: report in the project, and report-own with --data)"
+    add("--out", type=Path, metavar="FOLDER", help=where)
     add("--only", nargs="+", default=[], metavar="NOTEBOOK", help="only these notebooks, by number or name")
     add(
         "--data",
         type=Path,
         metavar="FILE",
-        help=f"a report about these points (CSV, PNG or JPEG): runs {OWN}, unless --only",
+        help=f"a report about these points (CSV, .npy, Parquet, PNG or JPEG): runs {OWN}, unless --only",
     )
+    which = "which columns of the table are x and y, by name or by number from 0; for instance lon,lat"
+    add("--columns", type=_columns, metavar="X,Y", help=which)
+    add("--label", metavar="COLUMN", help="which column of the table has the classes of the points, by name or number")
+    add("--missing", choices=("raise", "drop"), help="drop: leave out rows of the table that lack a value")
     add("--timeout", type=int, default=1800, metavar="SECONDS", help="the most for one cell; 0: no limit" + default)
     add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
@@ -66,11 +86,16 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _data(path: Path | None) -> dict[str, str]:
+def _columns(text: str) -> list[str]:
+    """The columns in `text`, split by commas; one with a comma in its name is in double quotes."""
+    return next(csv.reader([text], skipinitialspace=True), [])
+
+
+def _data(path: Path | None, options: dict[str, Any]) -> dict[str, str]:
     """Let the notebooks find the points of the file at `path`, and say for the report what it is about.
 
     Raises:
-        ReportError: no model can be trained on that.
+        DataError: no model can be trained on that.
     """
     if path is None:
         return {}
@@ -79,10 +104,10 @@ def _data(path: Path | None) -> dict[str, str]:
     from lab_utils.points.validation import validate
 
     try:
-        card = validate(own_points(path))
+        card = validate(own_points(path, **options).points)
     except PointsError as error:
-        raise ReportError(str(error)) from error
-    os.environ[DATA_VARIABLE] = str(path.resolve())
+        raise DataError(str(error)) from error
+    os.environ |= {DATA_VARIABLE: str(path.resolve()), DATA_OPTIONS_VARIABLE: json.dumps(options)}
     return {"Data": f"{path.name}, {card.points} points"}
 
 
@@ -97,18 +122,24 @@ def _save(run: Run, before: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the report; 0 when every notebook ran, 1 when one or the disk failed, 130 when interrupted."""
+    """Make the report; 0 when all ran, 1 when a notebook or the disk failed, 2 when refused, 130 when interrupted."""
     command = parser()
     options = command.parse_args(arguments)
     if options.save and options.data:
         command.error("--save stores what the notebooks show of the lab's own data; leave out --data or --save")
+    said = {name: getattr(options, name) for name in ("columns", "label", "missing")}
+    of_table = {name: value for name, value in said.items() if value is not None}
+    if of_table and not options.data:
+        command.error(f"--{next(iter(of_table))} is about the table that --data names; add --data")
+    # A report on one's own points has a folder of its own, so that it doesn't take the place of the course's.
+    options.out = options.out or Path(os.path.relpath(PROJECT / ("report-own" if options.data else "report")))
     out, runs = options.out.resolve(), []
     try:
         if options.pdf:
             browser()  # whoever has none should hear of it before the notebooks run
         only = options.only or ([OWN] if options.data else [])
         notebooks = choose(options.notebooks.resolve(), only)
-        about = _data(options.data) | facts(
+        about = _data(options.data, of_table) | facts(
             options.threads
         )  # before the notebooks run: saving them would change the commit
         with write_whole_folder(out, MARKER) as folder:
@@ -124,6 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print_pdf(folder / PRINT, folder / "report.pdf")
             for page in out.glob("bench.*"):  # of `make bench`: an hour's work, which isn't made anew here
                 shutil.copy2(page, folder)
+    except DataError as error:  # the command is right, so its usage would only hide what is said of the file
+        print(error, file=sys.stderr)
+        return 2
     except (ReportError, FolderError) as error:
         command.error(f"{error}")
     except OSError as error:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,7 @@ def test_help_shows_the_options(capsys):
         making.main(["--help"])
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for option in ("--out", "--only", "--timeout", "--threads", "--notebooks", "--save"):
+    for option in ("--out", "--only", "--timeout", "--threads", "--notebooks", "--save", "--columns", "report-own"):
         assert option in said
 
 
@@ -270,17 +271,83 @@ def test_a_report_about_a_file_runs_the_notebook_for_that(folder, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
-    [("x,y\n1,2\n", "it takes 2 points or more"), ("a\nb", "has 1 column"), ("1,nan\n1,2", "missing, NaN or infinite")],
+    ("content", "options", "says"),
+    [
+        ("x,y\n1,2\n", [], "it takes 2 points or more"),
+        ("a\nb", [], "has 1 column"),
+        ("1,nan\n1,2", [], "missing, NaN or infinite"),
+        ("time,x,y\n1,2,3\n", [], "COLUMNS=time,x"),
+        ("time,x,y\n1,2,3\n", ["--columns", "x,z"], "has no column 'z'; it has 'time', 'x', 'y'"),
+        ("x,y\n1,2\n", ["--columns", "x"], "columns must be two names or numbers"),
+        ("x,y\n1,2\n", ["--columns", ""], "columns must be two names or numbers"),
+        ("x,y\n1,2\n", ["--label", "kind"], "has no column 'kind'"),
+    ],
 )
-def test_a_file_that_no_model_can_learn_is_refused_before_anything_runs(folder, tmp_path, capsys, content, says):
+def test_a_file_that_no_model_can_learn_is_refused_before_anything_runs(
+    folder, tmp_path, capsys, content, options, says
+):
     save(folder / "06_own.ipynb", "# Own")
     (tmp_path / "my.csv").write_text(content)
-    with pytest.raises(SystemExit) as end:
-        run(folder, "--data", str(tmp_path / "my.csv"))
-    assert end.value.code == 2
-    assert says in capsys.readouterr().err
-    assert not (tmp_path / "report").exists()
+    code, out = run(folder, "--data", str(tmp_path / "my.csv"), *options)
+    assert code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1, "the error stands alone, not below a page of usage"
+    assert not out.exists()
+
+
+def test_the_notebook_reads_the_columns_that_the_command_names(folder, tmp_path, monkeypatch, capsys):
+    for name in ("DDPM_LAB_DATA", "DDPM_LAB_DATA_OPTIONS"):
+        monkeypatch.setenv(name, "")  # so that what is set here goes away again
+    code = """from lab_utils.points import chosen_options, chosen_source, own_points
+table = own_points(chosen_source(), **chosen_options())
+print(table.columns, table.points[-1].tolist(), table.classes, len(table.points))"""
+    save(folder / "06_own.ipynb", code)
+    rows = "".join(f"{i},{i}.5,k{i % 2},{-i}\n" for i in range(40))
+    (tmp_path / "my.csv").write_text('id,"x, in m",kind,y\n' + rows + "40,,k0,\n")
+    options = ("--columns", '"x, in m",3', "--label", "kind", "--missing", "drop")
+    code, out = run(folder, "--data", str(tmp_path / "my.csv"), *options)
+    assert code == 0
+    assert "('x, in m', 'y') [39.5, -39.0] ('k0', 'k1') 40" in Page(out / "06_own.html").text
+    assert "1 of 41 rows lack a value and are left out" in capsys.readouterr().err
+
+
+def test_columns_without_data_are_refused(folder, capsys):
+    for option in ("--columns", "--label", "--missing"):
+        with pytest.raises(SystemExit):
+            run(folder, option, "drop")
+        assert f"{option} is about the table that --data names; add --data" in capsys.readouterr().err
+
+
+def test_a_report_about_a_file_leaves_the_course_s_report_alone(folder, tmp_path, monkeypatch):
+    for name in ("DDPM_LAB_DATA", "DDPM_LAB_DATA_OPTIONS"):
+        monkeypatch.setenv(name, "")
+    save(folder / "06_own.ipynb", "# Own")
+    (tmp_path / "my.csv").write_text("".join(f"{i},{i * i}\n" for i in range(40)))
+    monkeypatch.setattr(making, "PROJECT", tmp_path)
+    monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    assert making.main(["--notebooks", str(folder)]) == 0
+    course = (tmp_path / "report" / "index.html").read_bytes()
+    assert making.main(["--notebooks", str(folder), "--data", str(tmp_path / "my.csv")]) == 0
+    assert (tmp_path / "report" / "index.html").read_bytes() == course
+    assert "my.csv, 40 points" in Page(tmp_path / "report-own" / "index.html").text
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_report_passes_what_is_said_to_it_and_not_how_wide_the_terminal_is():
+    environment = {"PATH": os.environ["PATH"], "COLUMNS": "80", "LABEL": "ci", "MISSING": "yes"}
+
+    def command(*variables):
+        make = ["make", "--dry-run", "report", *variables]
+        said = subprocess.run(make, cwd=making.PROJECT, env=environment, capture_output=True, text=True, check=True)
+        return shlex.split(said.stdout.splitlines()[-1])[1:]
+
+    assert command() == ["-m", "lab_utils.report"]
+    assert command("DATA=my file.csv", "COLUMNS=x 1,y", "LABEL=kind", "MISSING=drop") == [
+        *("-m", "lab_utils.report", "--data", "my file.csv"),
+        *("--columns", "x 1,y", "--label", "kind", "--missing", "drop"),
+    ]
+    assert command("DATA=my.csv") == ["-m", "lab_utils.report", "--data", "my.csv"]
 
 
 def test_outputs_about_other_data_are_not_stored(folder, tmp_path, capsys):
