@@ -1,4 +1,8 @@
-"""JupyterLab in a real browser: the notebooks run there, their sliders move the pictures, drawn points become data."""
+"""JupyterLab in a real browser: the notebooks run there, their sliders move the pictures, drawn points become data.
+
+A notebook runs here as far as its last widget. The rest of it keeps the outputs that it is stored with, which must show
+here without an error; that they come out of its cells, nbval sees.
+"""
 
 import os
 import re
@@ -19,17 +23,17 @@ TOKEN = "of-this-test"
 SHOTS = cache_folder() / "screenshots"  # to be looked at
 
 
-@pytest.fixture
-def server(tmp_path):
-    """A JupyterLab of its own, on copies of the notebooks: its address."""
-    notebooks = tmp_path / "notebooks"
-    shutil.copytree(PROJECT / "notebooks", notebooks, ignore=shutil.ignore_patterns(".*", "*.gif"))
-    for path in notebooks.glob("*.ipynb"):  # what is seen afterwards must have been made here
-        notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.update(outputs=[], execution_count=None)
-        nbformat.write(notebook, path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Copies of the notebooks."""
+    copies = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(PROJECT / "notebooks", copies, ignore=shutil.ignore_patterns(".*", "*.gif"))
+    return copies
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    """A JupyterLab of its own, on these copies: its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,12 +42,11 @@ def server(tmp_path):
         f"--ServerApp.token={TOKEN}",
         "--ServerApp.port_retries=0",
         "--allow-root",
-        f"--notebook-dir={notebooks}",
+        f"--notebook-dir={folder}",
     ]
-    settings = {
-        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-    }
-    log = (tmp_path / "log").open("w")
+    own = folder.parent
+    settings = {name: str(own / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    log = (own / "log").open("w")
     environment = {**os.environ, **settings, "DDPM_LAB_CACHE": str(cache_folder())}
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
@@ -53,14 +56,24 @@ def server(tmp_path):
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
                 break
             except OSError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                assert process.poll() is None, (own / "log").read_text()
+                assert time.monotonic() < deadline, (own / "log").read_text()
                 time.sleep(0.3)
         yield address
     finally:
         process.terminate()
         process.wait(30)
         log.close()
+
+
+def forget(path, last):
+    """Take the outputs out of a notebook, up to the cell with `last` in it: what is seen there must be made here."""
+    notebook = nbformat.read(path, as_version=4)
+    (end,) = [place for place, cell in enumerate(notebook.cells) if last in cell.source]
+    for cell in notebook.cells[: end + 1]:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    nbformat.write(notebook, path)
 
 
 class Lab:
@@ -76,14 +89,29 @@ class Lab:
         self.page.wait_for_function(f"() => {KERNEL}?.status === 'idle' && {KERNEL}?.connectionStatus === 'connected'")
         self.page.wait_for_timeout(3000)
 
-    def run_all(self, seconds):
-        """Run all cells; wait until the last one has a number, and the kernel has nothing left to do."""
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        done = f"""() => {{
-          const code = [...{NOTEBOOK}.content.model.cells].filter(cell => cell.type === 'code');
-          return code.every(cell => cell.executionCount) && {KERNEL}.status === 'idle';
-        }}"""
-        self.page.wait_for_function(done, timeout=1000 * seconds, polling=500)
+    def run(self, last, first="", seconds=900):
+        """Run the cells from the one that begins with `first` to the one with `last` in it, and wait for their end."""
+        self.page.evaluate(
+            f"""([first, last]) => {{
+              const content = {NOTEBOOK}.content;
+              const sources = [...content.model.cells].map(cell => cell.sharedModel.getSource());
+              const [start, end] = [sources.findIndex(source => source.startsWith(first)),
+                                    sources.findIndex(source => source.includes(last))];
+              const run = async () => {{
+                for (let index = start; index <= end; index++) {{
+                  if (content.model.cells.get(index).type !== 'code') continue;
+                  content.activeCellIndex = index;
+                  await window.jupyterapp.commands.execute('notebook:run-cell');
+                }}
+                return true;
+              }};
+              window.ended = run();
+            }}""",
+            [first, last],
+        )
+        self.page.wait_for_function(
+            f"async () => await window.ended && {KERNEL}.status === 'idle'", timeout=1000 * seconds
+        )
         self.page.wait_for_timeout(1000)
 
     def outputs(self):
@@ -120,14 +148,17 @@ KERNEL = f"{NOTEBOOK}?.context?.sessionContext?.session?.kernel"
 
 
 @pytest.fixture
-def lab(browser, server):
+def lab(browser, folder, server):
     opened = []
 
-    def open_(name):
+    def run(name, last):
+        """The notebook, open, run as far as the cell with `last` in it."""
+        forget(folder / name, last)
         opened.append(Lab(browser, server, name))
+        opened[-1].run(last)
         return opened[-1]
 
-    yield open_
+    yield run
     for one in opened:
         one.page.close()
 
@@ -154,8 +185,7 @@ def pictures(lab, alt):
 
 
 def test_notebook_1_bends_the_schedule(lab):
-    lab = lab("01_noise_schedules.ipynb")
-    lab.run_all(300)
+    lab = lab("01_noise_schedules.ipynb", "schedule_explorer(")
     picture = pictures(lab, "ᾱ and the signal-to-noise ratio")
     lab.show(picture)
     lab.shot("before")
@@ -170,8 +200,7 @@ def test_notebook_1_bends_the_schedule(lab):
 
 
 def test_notebook_4_follows_the_points_back(lab):
-    lab = lab("04_sampling_and_comparison.ipynb")
-    lab.run_all(900)
+    lab = lab("04_sampling_and_comparison.ipynb", "walk_explorer(")
     moving = pictures(lab, "reverse steps")
     lab.show(moving)
     changed_by(lab, moving, lambda: press(lab, lab.slider("reverse steps done"), times=3))
@@ -186,9 +215,8 @@ def test_notebook_4_follows_the_points_back(lab):
 
 
 def test_notebook_6_draws_points_and_learns_them(lab):
-    lab = lab("06_your_own_points.ipynb")
+    lab = lab("06_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page
-    lab.run_all(600)
     lab.check()
     field = page.locator("svg.dd-scatter-svg")
     lab.show(field)
@@ -202,7 +230,7 @@ def test_notebook_6_draws_points_and_learns_them(lab):
     page.wait_for_timeout(500)
     lab.shot("drawn")
     assert field.locator("circle.drawn").count() > 200
-    run_below(lab, "source = chosen_source()")
+    lab.run("LiveTraining(network", first="source = chosen_source()")
     said = "".join(str(output.get("text", "")) for output in lab.outputs())
     assert "20000 points from your drawing" in said
     start = page.locator("button[title=Start]")
@@ -217,21 +245,3 @@ def test_notebook_6_draws_points_and_learns_them(lab):
     lab.shot("stopped")
     assert page.locator("button.widget-button", has_text="Go on").is_enabled()
     lab.check()
-
-
-def run_below(lab, start_of_cell):
-    """Run the cell that begins so, and those after it up to the buttons of the training."""
-    lab.page.evaluate(
-        f"""async (start) => {{
-          const content = {NOTEBOOK}.content;
-          const cells = [...content.model.cells].map(cell => cell.sharedModel.getSource());
-          const first = cells.findIndex(source => source.startsWith(start));
-          const last = cells.findIndex(source => source.includes('LiveTraining(network'));
-          for (let index = first; index <= last; index++) {{
-            if (content.model.cells.get(index).type !== 'code') continue;
-            content.activeCellIndex = index;
-            await window.jupyterapp.commands.execute('notebook:run-cell');
-          }}
-        }}""",
-        start_of_cell,
-    )
