@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from uuid import uuid4
 
 from filelock import FileLock
+from platformdirs import user_cache_path
 
-PART = "part-"  # begins the name of a folder that is not whole yet
-PROJECT = Path(__file__).resolve().parents[2]
-DATA = PROJECT / "data"
+_PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = (_PACKAGE / "data").is_dir()  # as a wheel, which holds the data; in a checkout they stand beside the code
+PROJECT = Path.cwd() if INSTALLED else _PACKAGE.parent  # where the report and the like go, unless told otherwise
+DATA = (_PACKAGE if INSTALLED else PROJECT) / "data"
 CACHE_VARIABLE = "DDPM_LAB_CACHE"  # of the environment: the folder of what can be computed again
 DATA_VARIABLE = "DDPM_LAB_DATA"  # of the environment: the file that the report is to be about
 DATA_OPTIONS_VARIABLE = "DDPM_LAB_DATA_OPTIONS"  # of the environment: which of its columns, label, gaps; JSON
 
 
 def cache_folder() -> Path:
-    """The folder of what can be computed again: `.cache` in the project, or `$DDPM_LAB_CACHE`.
+    """The folder of what can be computed again: `$DDPM_LAB_CACHE`, or `.cache` in the project.
 
-    A relative one starts at the project, so that a notebook, which runs in its own folder, finds the same.
+    A relative one starts at the project, so that a notebook, which runs in its own folder, finds the same. A lab that
+    pip has installed takes the user's folder of caches, because other packages are beside it.
     """
-    return PROJECT / (os.environ.get(CACHE_VARIABLE) or ".cache")
+    named = os.environ.get(CACHE_VARIABLE)
+    if INSTALLED and not named:
+        return user_cache_path("ddpm-lab", appauthor=False)
+    return PROJECT / (named or ".cache")
 
 
 def in_a_line(error: BaseException) -> str:
@@ -55,6 +61,23 @@ def _told(path: Path) -> Iterator[None]:
         raise
 
 
+def put(part: Path, path: Path) -> None:
+    """Let the file at `part`, on the same disk, become `path`, in a way that a power failure can't undo later.
+
+    So its content is on the disk before it gets its name: else the new name could have nothing behind it. And the name
+    is on the disk before this returns: else the old file could be back, and what was removed since would be lost.
+    """
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    with suppress(OSError):  # Windows opens no folder, and not every file system can do this; the file is whole anyway
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, the file written there becomes `path`.
@@ -71,17 +94,15 @@ def write_whole(path: str | Path) -> Iterator[Path]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield part
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())  # else a power failure could leave the new name and nothing behind it
-            part.replace(path)
+            put(part, path)
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 
 
-def clear_parts(folder: Path, name: str = "*") -> None:
+def clear_parts(folder: Path, name: str = "") -> None:
     """Remove what killed processes left half-written in `folder`, of one file or all. Only for who has their lock."""
-    for part in folder.glob(f".{name}.*.part"):
+    for part in folder.glob(f".{glob.escape(name) or '*'}.*.part"):
         part.unlink(missing_ok=True)
 
 
@@ -94,27 +115,25 @@ def write_whole_folder(path: Path, marker: str) -> Iterator[Path]:
     """Give an empty folder beside `path`, which takes the place of the one at `path` when the block ends well.
 
     When the block raises, the new folder goes away and the old one stays. A folder that was written here has in it an
-    empty file with the name `marker`; only such a one is replaced.
+    empty file with the name `marker`; only such a one is replaced. Unlike a file (see `put`), a folder can lose some of
+    its files to a power failure soon after: what stands in one can be made again.
 
     Raises:
         FolderError: `path` is a file, or a folder with something in it and without `marker`.
     """
-    old = path.with_name(f".{path.name}.old")
+    new, old = (path.with_name(f".{path.name}.{name}") for name in ("part", "old"))
     with alone_at([path]), _told(path):
         if old.exists() and not path.exists():  # a crash between the two renames below
             old.rename(path)
         if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
             raise FolderError(f"{path} was not made by this command, so it is left alone; name a new or empty folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.{PART}*"):  # by a process that was killed
+        for left in (new, old):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
-        new = Path(tempfile.mkdtemp(prefix=f".{path.name}.{PART}", dir=path.parent))
+        new.mkdir(parents=True)
         try:
             yield new
             (new / marker).touch()
-            new.chmod(0o755)  # a temporary folder is its owner's alone; this one is for others to read
             if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
                 path.rename(old)
             new.rename(path)
         finally:
@@ -155,9 +174,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def code_checksum(*modules: ModuleType) -> str:
-    """A checksum of the modules' source: when it changes, nothing old is taken for new."""
-    return sha256(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
+def code_checksum(*modules: str) -> str:
+    """A checksum of the source of modules, given by their names: when it changes, nothing old is taken for new."""
+    return sha256(b"".join(Path(str(import_module(name).__file__)).read_bytes() for name in modules))
 
 
 def processor() -> str:

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils.base.arguments import is_whole
-from lab_utils.base.files import clear_parts, lock, write_whole
+from lab_utils.base.files import clear_parts, lock, put, write_whole
 from lab_utils.base.tensors import DamagedError, load_tensors, save_tensors
 from lab_utils.points.dataset import Units
 
@@ -188,4 +188,4 @@ class Chunks:
         whole = self.folder / self.out.name  # in here, a process that is killed leaves nothing that nobody takes away
         bar = tqdm(self.numbers, desc=f"writing {self.out.name}", unit="chunk", leave=False, disable=not progress)
         FORMATS[self.out.suffix](whole, self.n, (units.restore(self._read(number)).numpy() for number in bar))
-        whole.replace(self.out)
+        put(whole, self.out)  # on the disk before `open` removes the chunks

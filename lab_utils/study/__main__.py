@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab_utils import WORKERS
-from lab_utils.base.files import DATA
+from lab_utils.base.files import PROJECT
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.table import TableError
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=sweeps.SEEDS, help="how many" + default)
     add("--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work")
     add("--workers", type=int, default=WORKERS, help="processes on this machine" + default)
-    add("--out", type=Path, default=DATA, metavar="FOLDER", help="where the CSV files stand" + default)
+    add("--out", type=Path, default=PROJECT / "data", metavar="FOLDER", help="where the CSV files stand" + default)
     return options
 
 

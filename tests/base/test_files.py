@@ -8,7 +8,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -155,14 +154,14 @@ def test_one_at_a_time_has_the_lock_of_a_file_and_nothing_stands_beside_it(tmp_p
         pass
 
 
-def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path):
-    modules = [ModuleType("a"), ModuleType("b")]
-    for module in modules:
-        module.__file__ = str(tmp_path / f"{module.__name__}.py")
-        Path(module.__file__).write_text(f"name = {module.__name__!r}\n")
+def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = ("code_that_counts", "other_code_that_counts")
+    for name in modules:
+        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n")
     before = code_checksum(*modules)
-    assert before == sha256(b"name = 'a'\nname = 'b'\n")
-    (tmp_path / "b.py").write_text("name = 'c'\n")
+    assert before == sha256(b"name = 'code_that_counts'\nname = 'other_code_that_counts'\n")
+    (tmp_path / f"{modules[1]}.py").write_text("name = 'c'\n")
     assert code_checksum(*modules) != before
 
 
@@ -200,6 +199,36 @@ def test_half_written_files_of_killed_processes_are_removed_and_nothing_else(tmp
     assert everything(tmp_path) == ["c.txt", "x.part"]
 
 
+def test_half_written_files_are_removed_whatever_the_name_of_the_file(tmp_path):
+    for name in (".runs [1].csv.0123.part", ".runs 1.csv.0123.part"):  # for a pattern, [1] would be 1
+        (tmp_path / name).touch()
+    clear_parts(tmp_path, "runs [1].csv")
+    assert everything(tmp_path) == [".runs 1.csv.0123.part"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which file a number means")
+def test_a_file_and_then_its_new_name_are_on_the_disk_before_anybody_goes_on(tmp_path, monkeypatch):
+    path, synced = tmp_path / "c.txt", []
+
+    def fsync(number):
+        synced.append((Path(f"/proc/self/fd/{number}").readlink(), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with write_whole(path) as part:
+        part.write_text("whole")
+    assert synced == [(part, False), (tmp_path, True)]
+
+
+def test_where_a_folder_cannot_be_synced_the_file_is_written_all_the_same(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise PermissionError(errno.EACCES, "as on Windows")
+
+    monkeypatch.setattr(os, "open", refused)
+    with write_whole(tmp_path / "c.txt") as part:
+        part.write_text("whole")
+    assert everything(tmp_path) == ["c.txt"]
+
+
 # --- whole folders
 
 
@@ -230,12 +259,12 @@ def test_two_that_make_the_same_folder_wait_for_each_other_and_say_so(tmp_path, 
 
 
 def test_what_a_killed_process_left_of_a_folder_goes_with_the_next(tmp_path):
-    left = tmp_path / ".report.part-abc"
+    left = tmp_path / ".report.part"
     left.mkdir()
     (left / "index.html").write_text("half of")
     (tmp_path / ".report.other").mkdir()  # not ours
-    with write_whole_folder(tmp_path / "report", ".mine"):
-        assert not left.exists()
+    with write_whole_folder(tmp_path / "report", ".mine") as new:
+        assert everything(new) == []
     assert everything(tmp_path) == [".report.other", "report", "report/.mine"]
 
 
@@ -282,4 +311,15 @@ def test_an_empty_folder_may_be_taken_and_the_own_one_replaced(tmp_path):
         with write_whole_folder(path, ".mine") as new:
             (new / name).touch()
     assert everything(tmp_path) == ["deep", "deep/copies", "deep/copies/.mine", "deep/copies/second"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_of_a_folder_are_those_of_any_new_folder(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with write_whole_folder(tmp_path / "copies", ".mine"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "copies").stat().st_mode) == 0o777 & ~mask

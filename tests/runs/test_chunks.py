@@ -1,6 +1,8 @@
 """A file made in chunks has every bit of its points, and whatever stands in the way is left as it is."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,6 +59,29 @@ def test_a_file_has_every_bit_of_the_points_and_nothing_else_stays(tmp_path, suf
     assert found.dtype == torch.float64
     assert torch.equal(found, UNITS.restore(POINTS))
     assert [path.name for path in chunks.out.parent.iterdir()] == [f"points{suffix}"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which file a number means")
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_chunks_go_only_when_the_whole_file_and_its_name_are_on_the_disk(tmp_path, monkeypatch, suffix):
+    chunks = Chunks(tmp_path / "out" / f"points{suffix}", 21, 4)
+    synced = []
+
+    def fsync(number):
+        path = Path(f"/proc/self/fd/{number}").readlink()
+        synced.append((path, path.is_file() and torch.equal(read_points(path), UNITS.restore(POINTS)), waiting()))
+
+    def waiting():
+        return sum(1 for number in chunks.numbers if (chunks.folder / f"{number:06d}.safetensors").exists())
+
+    with chunks.open(ABOUT):
+        fill(chunks)
+        monkeypatch.setattr(os, "fsync", fsync)
+        chunks.assemble(UNITS, progress=False)
+    whole, name = synced
+    assert whole == (chunks.folder / chunks.out.name, True, 6)
+    assert name == (chunks.out.parent, False, 6)
+    assert not chunks.folder.exists()
 
 
 def test_what_is_there_and_whole_is_not_missing(chunks):
