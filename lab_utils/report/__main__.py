@@ -12,9 +12,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nbformat.v4 import new_notebook
 from tqdm import tqdm
 
 from lab_utils import THREADS
@@ -47,7 +49,7 @@ def choose(folder: Path, only: Sequence[str]) -> list[Path]:
     """
     notebooks = sorted(folder.glob("*.ipynb"))
     if not notebooks:
-        raise ReportError(f"no notebooks in {folder}")
+        raise ReportError(f"no notebooks in {folder}; --notebooks says where they are")
     chosen = set()
     for wanted in only:
         fits = {path for path in notebooks if wanted.removesuffix(".ipynb") in (path.stem, path.stem.split("_")[0])}
@@ -82,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
     add("--pdf", action="store_true", help="also print the report, as report.pdf in it; needs Chromium or Chrome")
+    add("--without-solutions", action="store_true", help="leave out the exercises' solutions, for handing out")
     add("--save", action="store_true", help="also write the outputs back into the notebooks, in canonical form")
     return parser
 
@@ -111,6 +114,16 @@ def _data(path: Path | None, options: dict[str, Any]) -> dict[str, str]:
     return {"Data": f"{path.name}, {card.points} points"}
 
 
+def _without_solutions(run: Run) -> Run:
+    """`run` as its page may be handed out: what the student copies leave out is not there either."""
+    from lab_utils.exercises.student import StudentError, student_copy
+
+    try:
+        return replace(run, notebook=student_copy(run.notebook))
+    except StudentError as error:  # a page without anything on it gives nothing away
+        return replace(run, notebook=new_notebook(), error=str(error), failed_cell="")
+
+
 def _save(run: Run, before: bytes) -> None:
     """Store the outputs of `run` in its notebook, unless somebody has worked on the file since it was read."""
     if run.path.read_bytes() != before:
@@ -122,7 +135,7 @@ def _save(run: Run, before: bytes) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the report; 0 when all ran, 1 when a notebook or the disk failed, 2 when refused, 130 when interrupted."""
+    """Make the report; 0 when all went well, 1 when a notebook, PDF or disk failed, 2 when refused, 130 interrupted."""
     command = parser()
     options = command.parse_args(arguments)
     if options.save and options.data:
@@ -133,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error(f"--{next(iter(of_table))} is about the table that --data names; add --data")
     # A report on one's own points has a folder of its own, so that it doesn't take the place of the course's.
     options.out = options.out or Path(os.path.relpath(PROJECT / ("report-own" if options.data else "report")))
-    out, runs = options.out.resolve(), []
+    out, runs, unprinted = options.out.resolve(), [], ""
     try:
         if options.pdf:
             browser()  # whoever has none should hear of it before the notebooks run
@@ -146,13 +159,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for number, path in enumerate(notebooks, 1):
                 before = path.read_bytes()
                 run = run_notebook(path, options.timeout, options.threads, f"[{number}/{len(notebooks)}] {path.stem}")
-                runs.append(run)
-                tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
                 if options.save and not run.error:
                     _save(run, before)
+                if options.without_solutions:
+                    run = _without_solutions(run)
+                runs.append(run)
+                tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
             write_pages(folder, runs, about)
             if options.pdf:
-                print_pdf(folder / PRINT, folder / "report.pdf")
+                try:
+                    print_pdf(folder / PRINT, folder / "report.pdf")
+                except (ReportError, OSError) as error:  # the pages are whole without it
+                    unprinted = in_a_line(error)
             for page in out.glob("bench.*"):  # of `make bench`: an hour's work, which isn't made anew here
                 shutil.copy2(page, folder)
     except DataError as error:  # the command is right, so its usage would only hide what is said of the file
@@ -167,7 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nInterrupted. " + (f"The last report is still in {options.out}." if out.exists() else "No report."))
         return 130
     print(f"Report: {options.out / 'index.html'}")
-    return 1 if any(run.error for run in runs) else 0
+    if unprinted:
+        print(f"It was not printed: {unprinted}", file=sys.stderr)
+    return 1 if unprinted or any(run.error for run in runs) else 0
 
 
 if __name__ == "__main__":

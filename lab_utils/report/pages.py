@@ -28,7 +28,7 @@ from nbconvert.filters import Highlight2HTML, ansi2html
 from nbformat import NotebookNode
 
 from lab_utils import METADATA_KEY, SEED, THREADS
-from lab_utils.base.files import PROJECT, processor
+from lab_utils.base.files import INSTALLED, PROJECT, processor
 from lab_utils.report.formulas import markdown
 
 FIGURES = 12  # as many as the original report has
@@ -206,6 +206,8 @@ def _commit() -> str:
         command = ["git", "-C", str(PROJECT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
+    if INSTALLED:  # the folder that one works in may be somebody else's repository
+        return "unknown"
     try:
         return git("rev-parse", "--short", "HEAD") + (" + changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):

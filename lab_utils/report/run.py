@@ -31,6 +31,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
+from lab_utils.base.files import CACHE_VARIABLE, cache_folder
 from lab_utils.report.pages import WIDGET, Run
 
 ADDRESS = re.compile(r"(?<=object) at 0x[0-9a-f]+(?=>)")  # of a widget, in its plain text
@@ -82,7 +83,8 @@ def run_notebook(path: Path, timeout: int, threads: int, label: str = "") -> Run
             run.notebook, km=manager, timeout=timeout, resources=folder, coalesce_streams=True, record_timing=False
         )
         # The kernel's own stderr is its log; what cells write there arrives as their output.
-        kernel = {"env": {**os.environ, "OMP_NUM_THREADS": str(threads)}, "stderr": subprocess.DEVNULL}
+        environment = {"OMP_NUM_THREADS": str(threads), CACHE_VARIABLE: str(cache_folder())}
+        kernel = {"env": {**os.environ, **environment}, "stderr": subprocess.DEVNULL}
         with _progress(label or path.stem, len(code)) as bar, client.setup_kernel(cleanup_kc=True, **kernel):
             for index, cell in enumerate(run.notebook.cells):
                 client.execute_cell(cell, index, execution_count=client.code_cells_executed + 1)

@@ -13,12 +13,13 @@ import time
 
 import nbformat
 import pytest
-from nbformat.v4 import new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_pages import Page, save
 
 from lab_utils.base.files import write_whole_folder
 from lab_utils.report import __main__ as making
-from lab_utils.report import printing, run as running
+from lab_utils.report import printing
+from lab_utils.report import run as running
 from lab_utils.report.pages import Run
 
 HERE = 'import os\nprint("threads", os.environ["OMP_NUM_THREADS"], os.path.basename(os.getcwd()))'
@@ -376,13 +377,92 @@ def test_without_a_browser_nothing_is_run(folder, monkeypatch, capsys):
     assert "a PDF is printed by Chromium or Chrome, and none was found" in capsys.readouterr().err
 
 
-def test_a_browser_that_fails_is_told(folder, tmp_path, monkeypatch, capsys):
-    save(folder / "01_one.ipynb", "# One")
+@pytest.mark.skipif(os.name != "posix", reason="a browser that is a shell script")
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("echo no display >&2\nexit 3", "did not print print.html: no display"),
+        ("exit 0", "did not print print.html"),
+        ("sleep 120\n:", "did not print print.html in 1 s"),  # and its child lives on, as Chromium's may
+    ],
+)
+def test_the_pages_stay_where_the_browser_fails_or_comes_to_no_end(folder, tmp_path, monkeypatch, capsys, script, says):
+    save(folder / "01_one.ipynb", "# One", "print('an hour of work')")
     fake = tmp_path / "fake"
-    fake.write_text("#!/bin/sh\necho no display >&2\nexit 3\n")
+    fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
     monkeypatch.setenv("CHROMIUM", str(fake))
-    with pytest.raises(SystemExit):
-        run(folder, "--pdf")
-    assert "did not print print.html: no display" in capsys.readouterr().err
-    assert not (tmp_path / "report").exists()
+    monkeypatch.setattr(printing, "PATIENCE", 1 if "sleep" in script else 60)
+    started = time.monotonic()
+    code, out = run(folder, "--pdf")
+    assert time.monotonic() - started < 90
+    assert code == 1
+    said = capsys.readouterr()
+    assert f"It was not printed: {fake}" in said.err
+    assert says in said.err
+    assert f"Report: {out / 'index.html'}" in said.out
+    assert "an hour of work" in Page(out / "01_one.html").text
+    assert "an hour of work" in Page(out / "print.html").text
+    assert not [path for path in out.iterdir() if "pdf" in path.name]
+
+
+def test_the_pages_stay_where_the_disk_has_no_room_for_the_pdf(folder, monkeypatch, capsys):
+    save(folder / "01_one.ipynb", "# One")
+
+    def full(page, pdf):
+        raise OSError(28, "No space left on device", str(pdf))
+
+    monkeypatch.setattr(making, "browser", lambda: "any")
+    monkeypatch.setattr(making, "print_pdf", full)
+    code, out = run(folder, "--pdf")
+    assert code == 1
+    assert "It was not printed: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert (out / "01_one.html").exists()
+
+
+# --- to hand out
+
+
+def exercise(answer="y = 2 * x", end="    ### END SOLUTION"):
+    """A task with its solution and its check, and a figure that needs the solution."""
+    solved = f"def double(x):\n    ### BEGIN SOLUTION\n    {answer}\n    return y\n{end}"
+    cells = [new_markdown_cell("# Twice"), new_code_cell(solved, metadata={"tags": ["solution"]})]
+    check = {"schema_version": 3, "grade_id": "a", "grade": True, "solution": False, "locked": True, "points": 1}
+    cells.append(new_code_cell("print('checked', double(4))", metadata={"nbgrader": check | {"task": False}}))
+    cells.append(new_code_cell("print('the figure shows', double(3))"))
+    return new_notebook(cells=cells)
+
+
+def test_without_solutions_no_page_has_one_and_all_that_they_make_is_there(folder, capsys):
+    nbformat.write(exercise(), folder / "01_twice.ipynb")
+    before = (folder / "01_twice.ipynb").read_bytes()
+    code, out = run(folder, "--without-solutions")
+    assert code == 0
+    for name in ("01_twice.html", "print.html"):
+        page = Page(out / name)
+        assert "raise NotImplementedError" in page.text
+        assert "YOUR CODE HERE" in page.text
+        assert "the figure shows 6" in page.text, "the notebooks ran with the solutions"
+        assert "checked 8" not in page.text
+    for path in out.rglob("*.html"):
+        assert not re.search("2 *[*] *x|return|solution", Page(path).text, re.IGNORECASE), path
+    assert (folder / "01_twice.ipynb").read_bytes() == before
+    run(folder)
+    assert "return y" in Page(out / "01_twice.html").text, "the teacher's own has them"
+
+
+def test_where_a_solutions_marks_are_wrong_nothing_of_that_notebook_is_handed_out(folder, capsys):
+    nbformat.write(exercise(end="    # the mark is lost"), folder / "01_twice.ipynb")
+    save(folder / "02_other.ipynb", "print('another')")
+    code, out = run(folder, "--without-solutions")
+    assert code == 1
+    page = Page(out / "01_twice.html")
+    assert "'### BEGIN SOLUTION' stands alone in the cell that begins 'def double(x):'" in page.text
+    assert "return" not in page.text
+    assert "another" in Page(out / "02_other.html").text
+
+
+def test_what_is_saved_has_its_solutions_also_where_the_pages_have_none(folder):
+    nbformat.write(exercise(), folder / "01_twice.ipynb")
+    assert run(folder, "--without-solutions", "--save")[0] == 0
+    assert "y = 2 * x" in (folder / "01_twice.ipynb").read_text()
