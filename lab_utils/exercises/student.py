@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from lab_utils.base.files import PROJECT, FolderError, in_a_line, sha256, write_whole, write_whole_folder
+from lab_utils.base.files import INSTALLED, PROJECT, FolderError, in_a_line, sha256, write_whole, write_whole_folder
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _SOLUTION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}\n.*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -30,6 +30,7 @@ STUB = "# YOUR CODE HERE\nraise NotImplementedError()"  # as nbgrader writes it
 
 MARKER = ".ddpm-lab-student"  # a folder with this file in it holds student copies
 HANDED_OUT = ".handed-out"  # a checksum of each notebook there, as it was handed out
+BESIDE = ("*.md", "*.png", "*.jpg", "*.svg")  # what notebooks link to: texts and pictures in their folder
 PARTS = ("LICENSE", "Makefile", "pyproject.toml", "constraints.txt", "environment.yml", "lab_utils", "data")
 README = Path(__file__).with_name("student.md")
 NOTEBOOKS = PROJECT / "notebooks"
@@ -66,6 +67,7 @@ def student_copy(notebook: NotebookNode) -> NotebookNode:
         source = without_solutions(cell.source)
         if source != cell.source:
             cell.metadata.pop("jupyter", None)  # a solution is folded; a cell to write in is not
+            cell.metadata.tags = [tag for tag in cell.metadata.get("tags", []) if tag != "solution"]
         if source != cell.source or cell.metadata.get("nbgrader", {}).get("grade"):
             cell.source, cell.outputs, cell.execution_count = source, [], None
     return copy
@@ -93,9 +95,12 @@ def write_copies(out: Path, notebooks: Path = NOTEBOOKS) -> tuple[Path, Path]:
         The folder and the zip.
 
     Raises:
-        StudentError: a notebook's marks are wrong; or somebody has worked on the copies that are in `out`.
+        StudentError: a notebook's marks are wrong; or somebody has worked on the copies that are in `out`; or this is
+            no checkout of the lab.
         FolderError: there is something else at `out`.
     """
+    if INSTALLED:
+        raise StudentError("the copies hold the lab itself, so they are made in a clone of its repository, not here")
     if changed := _changed(out):
         raise StudentError(f"somebody has worked on {', '.join(changed)} in {out}; move that folder away first")
     paths = sorted(notebooks.glob("*.ipynb"))
@@ -106,6 +111,8 @@ def write_copies(out: Path, notebooks: Path = NOTEBOOKS) -> tuple[Path, Path]:
         for path in paths:
             copy = student_copy(nbformat.read(path, as_version=4))
             (folder / "notebooks" / path.name).write_text(nbformat.writes(copy) + "\n", encoding="utf-8")
+        for path in (path for kind in BESIDE for path in notebooks.glob(kind)):
+            shutil.copy2(path, folder / "notebooks")
         for part in (PROJECT / name for name in PARTS):
             if part.is_dir():
                 shutil.copytree(part, folder / part.name, ignore=LEFT_OUT)

@@ -41,8 +41,11 @@ def grading(name, **settings):
     return {"nbgrader": metadata | settings}
 
 
+FOLDED = {"jupyter": {"source_hidden": True}, "tags": ["solution", "mine"]}
+
+
 def exercise():
-    solved = new_code_cell(SOLVED, metadata=grading("double", solution=True) | {"jupyter": {"source_hidden": True}})
+    solved = new_code_cell(SOLVED, metadata=grading("double", solution=True) | FOLDED)
     check = new_code_cell("assert double(2) == 4", metadata=grading("check", grade=True, locked=True, points=1))
     check.outputs = [nbformat.v4.new_output("stream", text="✓ 4")]
     other = new_code_cell("print(1)", execution_count=3)
@@ -84,6 +87,7 @@ def test_the_copy_has_no_solution_and_no_output_of_one():
     _, stub, check, other = copy.cells
     assert (stub.source, stub.outputs, stub.execution_count) == (OPEN, [], None)
     assert "jupyter" not in stub.metadata, "the cell to write in is not folded"
+    assert stub.metadata.tags == ["mine"], "nor is it called a solution"
     assert (check.source, check.outputs, check.execution_count) == ("assert double(2) == 4", [], None)
     assert other.outputs[0].text == "1\n", "what is no exercise stays as it ran"
 
@@ -117,6 +121,20 @@ def test_code_and_data_are_in_place(handed_out):
     notebooks = {name for name in files if name.endswith(".ipynb")}
     assert notebooks == {f"notebooks/{path.name}" for path in (PROJECT / "notebooks").glob("*.ipynb")}
     assert not [name for name in files if "__pycache__" in name or "tests" in name.split("/")]
+
+
+def test_each_link_of_a_copy_leads_somewhere(handed_out):
+    found = set()
+    for path in (handed_out[0] / "notebooks").iterdir():
+        texts = [path.read_text(encoding="utf-8")]
+        if path.suffix == ".ipynb":
+            texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        for link in re.findall(r"\]\(([^)\s]+)|(?:src|href)=\"([^\"]+)", "\n".join(texts)):
+            target = "".join(link).partition("#")[0]
+            if target and "://" not in target:
+                assert (path.parent / target).is_file(), f"{path.name} has a link to {target}"
+                found.add(target)
+    assert {"glossary.md", "02_model_shape_check.ipynb"} <= found
 
 
 def test_no_solution_is_handed_out(handed_out):
