@@ -41,11 +41,7 @@ Function = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs failed, and all others are in the file. `failed` is what went wrong: run's key → exception."""
-
-    def __init__(self, message: str, failed: dict[str, Exception]) -> None:
-        super().__init__(message)
-        self.failed = failed
+    """Some runs failed, and all others are in the file; the message names each, and says what went wrong."""
 
 
 def _run(function: Function, configuration: Configuration, inputs: list[str]) -> Rows:
@@ -128,7 +124,7 @@ def run_table(
     if progress and done:
         tqdm.write(f"{done} of {len(table)} runs are in {path} already")
     varying = [name for name in inputs if len({str(row.get(name)) for row in table.values()}) > 1]
-    failed: dict[str, Exception] = {}
+    failed: dict[str, Exception] = {}  # by what is told of it
 
     def standing(done: int) -> str:
         return f"{done} of {len(table)} runs are in {path}, and the same call goes on with the rest"
@@ -146,8 +142,9 @@ def run_table(
                     except CancelledError:
                         raise
                     except Exception as error:
-                        failed[key] = error
-                        tqdm.write(f"FAILED: {_label(table[key], inputs)}: {why(error)}")
+                        what = f"{_label(table[key], inputs)}: {why(error)}"
+                        failed[what] = error
+                        tqdm.write(f"FAILED: {what}")
                         continue
                     add_run(path, inputs, key, made)
                     done += 1
@@ -159,7 +156,6 @@ def run_table(
         tqdm.write(f"Interrupted: {standing(done)}")
         raise
     if failed:
-        names = "; ".join(f"{_label(table[key], inputs)}: {why(error)}" for key, error in failed.items())
-        raise RunsFailedError(f"{standing(done)}. Failed: {names}", failed) from next(iter(failed.values()))
+        raise RunsFailedError(f"{standing(done)}. Failed: {'; '.join(failed)}") from next(iter(failed.values()))
     rows = read_table(path)
     return rows[rows["run"].isin([*table])].reset_index(drop=True)
