@@ -4,7 +4,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
-
 # An option, if the variable was said to make: the environment's COLUMNS is how wide the terminal is.
 said = $(if $(filter command,$(origin $1)),$2 "$($1)")
 
@@ -44,8 +43,9 @@ bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report
 	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; the page says who is missing."
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
 
-clean:                   # take away what running made: the environment, trained models, the report
-	rm -rf $(VENV) .cache report report-own mutants .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean:                   # take away what running made: the environment, trained models, the report, student copies
+	rm -rf $(VENV) .cache report report-own student student.zip mutants build ddpm_lab.egg-info
+	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are touched last, so an installation that failed is tried again.
 $(VENV)/.lab: pyproject.toml constraints.txt
