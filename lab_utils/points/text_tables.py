@@ -78,8 +78,8 @@ class TextTable:
             sample = self._rows(nrows=SAMPLE)
         return [
             place
-            for place, column in enumerate(sample.items())
-            if pd.api.types.is_any_real_numeric_dtype(column[1]) and column[1].notna().any()
+            for place, column in sample.items()
+            if pd.api.types.is_any_real_numeric_dtype(column) and column.notna().any()
         ]
 
     def read(self, x: int, y: int, label: int | None = None) -> pd.DataFrame:
