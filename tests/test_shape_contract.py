@@ -81,7 +81,7 @@ POINTS = {
     ("measure.losses.squared", "a"): (lambda x: squared(x, full(x)), one_each),
     ("measure.losses.squared", "b"): (lambda x: squared(full(x), x), one_each),
     ("measure.benchmark.Benchmark.__init__", "held_out"): (
-        lambda x: Benchmark(x, size=2).pairs[0][0],
+        lambda x: Benchmark(x, size=2).pairs()[0][0],
         lambda n: (2, 2),
     ),
     ("measure.benchmark.Benchmark.__init__", "train"): (
@@ -111,8 +111,8 @@ POINTS = {
         lambda x: fixed_kernels(x, bandwidths=[0.1], folds=2).sample(3),
         lambda n: (3, 2),
     ),
-    ("diffusion.network.DiffusionGenerator.epsilon", "x_t"): (lambda x: NETWORK.epsilon(x, T), same),
-    ("diffusion.network.DiffusionGenerator.forward", "x_t"): (lambda x: NETWORK(x, T), same),
+    ("diffusion.denoiser.DenoisingModule.epsilon", "x_t"): (lambda x: NETWORK.epsilon(x, T), same),
+    ("diffusion.denoiser.DenoisingModule.forward", "x_t"): (lambda x: NETWORK(x, T), same),
     ("exact.best_denoiser.BestDenoiser.__init__", "data"): (
         lambda x: BestDenoiser(x, SCHEDULE).epsilon(REAL, T),
         lambda n: (60, 2),
@@ -134,12 +134,8 @@ POINTS = {
     ("points.validation.validate", "points"): (lambda x: validate(x, train=1), None),
 }
 
-# the network's arithmetic is in its own precision alone
-FLOAT32 = {
-    "diffusion.network.DiffusionGenerator.epsilon",
-    "diffusion.network.DiffusionGenerator.forward",
-    "diffusion.training.Trainer.__init__",
-}
+# training is in single precision alone
+FLOAT32 = {"diffusion.training.Trainer.__init__"}
 
 # one number for each point, in the order of t
 VALUES = {
@@ -169,8 +165,8 @@ OTHERS = {
     **{
         (function, "t"): "tests/test_schedules.py: timesteps, for all who take them"
         for function in (
-            "diffusion.network.DiffusionGenerator.epsilon",
-            "diffusion.network.DiffusionGenerator.forward",
+            "diffusion.denoiser.DenoisingModule.epsilon",
+            "diffusion.denoiser.DenoisingModule.forward",
             "exact.best_denoiser.BestDenoiser.epsilon",
             "diffusion.denoiser.Denoiser.epsilon",
             "diffusion.schedules.Schedule.q_sample",
@@ -179,6 +175,13 @@ OTHERS = {
         )
     },
     ("diffusion.denoiser.Denoiser.epsilon", "x_t"): "a protocol",
+    ("diffusion.denoiser.DenoisingModule.predict", "t"): "forward, without its checks",
+    ("diffusion.denoiser.DenoisingModule.predict", "x_t"): "forward, without its checks",
+    ("diffusion.denoiser.denoiser", "module"): "a function of tensors",
+    **{
+        ("diffusion.targets.to_epsilon", argument): "tests/test_denoisers.py: what a network said"
+        for argument in ("answer", "x_t", "alphas_cumprod")
+    },
 }
 
 

@@ -6,6 +6,7 @@ To them True is a whole number, NaN a number, and one row as good as a table, wh
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -19,13 +20,13 @@ class PointsError(ValueError):
 
 
 def is_whole(value: Any, least: float = -math.inf) -> TypeGuard[int]:
-    """Whether it is a whole number, and at least so large."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    """Whether it is a whole number, Python's or NumPy's, and at least so large."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a finite number."""
-    return (isinstance(value, float) and math.isfinite(value)) or is_whole(value)
+    """Whether it is a finite number, Python's or NumPy's."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_points(points: Tensor, name: str = "points") -> None:

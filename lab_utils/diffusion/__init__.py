@@ -1,6 +1,6 @@
 """The diffusion model itself: what the lab exists to teach, and nothing else."""
 
-from lab_utils.diffusion.denoiser import Denoiser
+from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_denoiser, denoiser
 from lab_utils.diffusion.doctor import Diagnosis, diagnose
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, reverse_step
@@ -11,6 +11,7 @@ from lab_utils.diffusion.training import Recipe, Trainer, timestep_probabilities
 __all__ = [
     "KINDS",
     "Denoiser",
+    "DenoisingModule",
     "Diagnosis",
     "DiffusionGenerator",
     "Recipe",
@@ -19,8 +20,10 @@ __all__ = [
     "ScheduleError",
     "Trainer",
     "ancestral",
+    "check_denoiser",
     "cosine",
     "ddim",
+    "denoiser",
     "diagnose",
     "dpm_solver",
     "from_config",

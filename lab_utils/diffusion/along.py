@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import check_timesteps
+
+if TYPE_CHECKING:  # the network imports this module
+    from lab_utils.diffusion.network import DiffusionGenerator
 
 
 class Along:
@@ -44,7 +46,7 @@ class Along:
         # How much is left of each wave goes into its weights: fewer numbers than the waves of all points.
         of_points, of_waves = network.enter.weight[:, :2], network.enter.weight[:, 2:].unflatten(1, (4, -1))
         waves = len(self.omega)
-        left = torch.ones(len(t), waves) if network.fading is None else network.fading[t, :waves]
+        left = torch.ones(len(t), waves, dtype=network.dtype) if network.fading is None else network.fading[t, :waves]
         self.alive = (left > 0).sum(dim=1).tolist()  # the long ones, which come first
         self.enter = [
             torch.cat([bias.unsqueeze(1), of_points, (of_waves[..., :alive] * row[:alive]).flatten(1)], dim=1)
@@ -52,12 +54,12 @@ class Along:
         ]
 
     def block(self, n: int) -> Callable[[Tensor, int], Tensor]:
-        """For one block of n points: (n, 2) float32 x_t, number of its timestep → (n, 2) predicted noise."""
-        width, waves = self.hidden.shape[1], len(self.omega)
-        seen = torch.ones(3 + 4 * waves, n)  # the first row stays 1, for the bias
-        angles = torch.empty(2, waves, n)
-        h = torch.ones(width + 1, n)  # the last row stays 1
-        neurons, more = h[:width], torch.empty(width, n)
+        """For one block of n points: (n, 2) x_t, number of its timestep → (n, 2) predicted noise, as precise as x_t."""
+        width, waves, dtype = self.hidden.shape[1], len(self.omega), self.hidden.dtype
+        seen = torch.ones(3 + 4 * waves, n, dtype=dtype)  # the first row stays 1, for the bias
+        angles = torch.empty(2, waves, n, dtype=dtype)
+        h = torch.ones(width + 1, n, dtype=dtype)  # the last row stays 1
+        neurons, more = h[:width], torch.empty(width, n, dtype=dtype)
         hidden = self.hidden.clone()
 
         def epsilon(x_t: Tensor, k: int) -> Tensor:
@@ -72,6 +74,6 @@ class Along:
             hidden[:, :, -1] = self.biases[k]
             for matrix in hidden:
                 neurons.add_(silu(torch.mm(matrix, h, out=more), inplace=True))
-            return torch.add(torch.mm(self.leave[k], h).T, x_t, alpha=self.noise_scale[k])
+            return torch.add(torch.mm(self.leave[k], h).T.to(x_t.dtype), x_t, alpha=self.noise_scale[k])
 
         return epsilon

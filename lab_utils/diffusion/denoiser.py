@@ -1,16 +1,33 @@
-"""What everything that denoises promises."""
+"""The contract of everything that denoises: a trained network, the best denoiser, somebody else's module.
+
+A denoiser has a `schedule`, and answers `epsilon(x_t, t)`: which noise is in these points? It promises:
+
+- (n, 2) points and (), (1,) or (n,) int64 timesteps give (n, 2), for any n, in the precision of the points;
+- each point's answer is independent of the other points, and the same question gets the same answer;
+- several threads may ask at once.
+
+It may also answer faster on a way whose timesteps are known beforehand: `along(timesteps)`, see `along`. Whatever takes
+a denoiser in this lab takes anything that keeps this contract, and asks for nothing more.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from lab_utils.diffusion.schedules import Schedule
+from lab_utils.base.arguments import check_points
+from lab_utils.diffusion.schedules import Schedule, check_timesteps
+from lab_utils.diffusion.targets import TARGETS, to_epsilon
+
+Answer = Callable[[Tensor, int], Tensor]  # (n, 2) x_t and the number of its timestep on the way → (n, 2) noise
+WRAP = "wrap a module of your own: denoiser(module, schedule, predicts=…)"
 
 
 class Denoiser(Protocol):
-    """What `sample` runs: a trained network and the exact best denoiser alike."""
+    """What can be sampled from and measured; the module's text says what it promises."""
 
     @property
     def schedule(self) -> Schedule:
@@ -20,3 +37,148 @@ class Denoiser(Protocol):
     def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Predict the noise in `x_t`: (n, 2) floats and (), (1,) or (n,) int64 → (n, 2)."""
         ...
+
+
+def check_denoiser(denoiser: Any) -> None:
+    """Raise a `TypeError` unless it has a schedule and can be asked for the noise; its answers are not looked at."""
+    what = type(denoiser).__name__
+    if not isinstance(getattr(denoiser, "schedule", None), Schedule):
+        raise TypeError(f"{what} is no denoiser: it has no `schedule` (a Schedule); {WRAP}")
+    if not callable(getattr(denoiser, "epsilon", None)):
+        raise TypeError(f"{what} is no denoiser: it has no method `epsilon(x_t, t)`; {WRAP}")
+
+
+@torch.no_grad()
+def check_answers(denoiser: Denoiser) -> None:
+    """Ask a denoiser a few questions, and raise a `ValueError` that says which promise its answers break."""
+    what, last = type(denoiser).__name__, denoiser.schedule.timesteps - 1
+    x_t = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([0, last, last // 2, last // 3, last // 4, last])
+
+    def ask(x: Tensor, t: Tensor) -> Tensor:
+        given = denoiser.epsilon(x, t)
+        question = f"{tuple(x.shape)} {x.dtype} points and t of shape {tuple(t.shape)}"
+        if not isinstance(given, Tensor) or given.shape != x.shape or given.dtype != x.dtype:
+            got = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(f"{what} must answer {question} with {tuple(x.shape)} {x.dtype}; it gave {got}")
+        return given
+
+    together = ask(x_t, t)
+    if not torch.equal(together.nan_to_num(), ask(x_t, t).nan_to_num()):
+        raise ValueError(
+            f"{what} gives two answers to the same question; if it has dropout, call its method eval() first"
+        )
+    ask(x_t.double(), t)
+    for shape in ((), (1,)):
+        ask(x_t, t[1].reshape(shape))
+    for row in range(2):
+        alone = ask(x_t[row : row + 1], t[row : row + 1])
+        if not torch.allclose(together[row], alone[0], rtol=1e-3, atol=1e-4, equal_nan=True):
+            raise ValueError(
+                f"{what} answers a point differently when it is asked with others ({together[row].tolist()}) and alone "
+                f"({alone[0].tolist()}); each answer must depend on its own point only. If it normalises over the "
+                "batch, call its method eval() first"
+            )
+
+
+def one_by_one(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answer]:
+    """A denoiser on a known way, asked by `epsilon` at each of the timesteps; see `along`."""
+    each = torch.tensor(timesteps).split(1)
+    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
+
+
+def along(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answer]:
+    """A denoiser on its way along known timesteps, all points at the same one.
+
+    Returns:
+        For a block of n points: what gives the noise in (n, 2) x_t at the timestep number k of the way. It is made by
+        the denoiser's own `along(timesteps)`, where it has one, and says what `epsilon` says, but for rounding.
+    """
+    own: Callable[[Sequence[int]], Callable[[int], Answer]] | None = getattr(denoiser, "along", None)
+    return one_by_one(denoiser, timesteps) if own is None else own(timesteps)
+
+
+class DenoisingModule(nn.Module):
+    """A module that keeps the contract as soon as it can `predict`: a base for networks of one's own.
+
+    Args:
+        schedule: the noise schedule.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which it works: that of its weights."""
+        return next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), torch.float32)
+
+    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The noise, for right arguments: (n, 2) in the module's own precision, and (1,) or (n,) int64."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method `predict(x_t, t)`")
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Predict the noise in `x_t`.
+
+        Args:
+            x_t: (n, 2) floats, noised points in normalised units.
+            t: (), (1,) or (n,) int64, timesteps in 0 … T−1.
+
+        Returns:
+            (n, 2), in the precision of `x_t`.
+
+        Raises:
+            ValueError: for any other shape, type or timestep.
+        """
+        check_points(x_t, "x_t")
+        check_timesteps(t, self.schedule.timesteps, len(x_t))
+        return self.predict(x_t.to(self.dtype), t.reshape(-1)).to(x_t.dtype)
+
+    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The same as `forward`."""
+        noise: Tensor = self(x_t, t)
+        return noise
+
+
+class _Wrapped(DenoisingModule):
+    """A module that was written without knowing of this contract."""
+
+    def __init__(self, module: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, predicts: str) -> None:
+        super().__init__(schedule)
+        self.module, self.predicts = module, predicts
+
+    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """As documented there; the module is given a timestep for each point."""
+        answer = self.module(x_t, t.expand(len(x_t)))
+        if not isinstance(answer, Tensor) or answer.shape != x_t.shape:
+            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise ValueError(
+                f"{type(self.module).__name__} must answer x_t of shape {tuple(x_t.shape)}, and t of shape "
+                f"({len(x_t)},), with {tuple(x_t.shape)}; it gave {got}"
+            )
+        return to_epsilon(self.predicts, answer, x_t, self.schedule.alphas_cumprod[t]).to(x_t)
+
+
+def denoiser(
+    module: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, predicts: str = "epsilon"
+) -> DenoisingModule:
+    """Make a denoiser of somebody else's module, or of any function.
+
+    Args:
+        module: called with (n, 2) points, in the precision of its weights (float32 where it has none), and with (n,)
+            int64 timesteps; gives (n, 2). It is used, not copied.
+        schedule: the schedule that it was trained with.
+        predicts: what it gives, one of `targets.TARGETS`.
+
+    Raises:
+        ValueError: for another kind of prediction; or its answers have another shape, or depend on other points of the
+            batch, or differ from one call to the next.
+    """
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"a denoiser needs the Schedule that it was trained with, not {type(schedule).__name__}")
+    if predicts not in TARGETS:
+        raise ValueError(f"a network predicts one of {', '.join(TARGETS)}; got {predicts!r}")
+    wrapped = _Wrapped(module, schedule, predicts)
+    check_answers(wrapped)
+    return wrapped

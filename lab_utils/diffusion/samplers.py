@@ -31,18 +31,28 @@ class Sampler:
 
     Attributes:
         name: what it is called in legends.
+        schedule: the schedule that it was made for; on another one its numbers would be wrong.
         timesteps: where the denoiser is asked, falling; the last step leads from the last of them to the data.
         coefficients: (steps, 4) float64, one row a, b, c, d for each timestep.
         estimates: (steps, 2) float64, one row p, q for each timestep: the data point seen there is x̂ = p·x_t − q·ε.
     """
 
     name: str
+    schedule: Schedule
     timesteps: tuple[int, ...]
     coefficients: Tensor
     estimates: Tensor
 
     def __len__(self) -> int:
         return len(self.timesteps)
+
+    def check(self, schedule: Schedule) -> None:
+        """Raise a `ValueError` unless it was made for a schedule with these betas."""
+        if not torch.equal(self.schedule.betas, schedule.betas):
+            raise ValueError(
+                f"this sampler ({self.name}) was made for {self.schedule}, and the denoiser has "
+                f"{schedule}; make one for the denoiser's own schedule, `denoiser.schedule`"
+            )
 
     @property
     def multistep(self) -> bool:
@@ -54,25 +64,30 @@ def _sampler(name: str, schedule: Schedule, timesteps: Sequence[int], rows: Sequ
     alphas_cumprod = schedule.alphas_cumprod[list(timesteps)]
     # x_0 = (x_t − √(1−ᾱ) ε) / √ᾱ (Ho et al. 2020, eq. 15)
     estimates = torch.stack([1 / alphas_cumprod.sqrt(), (1 / alphas_cumprod - 1).sqrt()], dim=1)
-    return Sampler(name, tuple(timesteps), torch.tensor(rows, dtype=torch.float64), estimates)
+    return Sampler(name, schedule, tuple(timesteps), torch.tensor(rows, dtype=torch.float64), estimates)
 
 
-def even_in_log_snr(schedule: Schedule, most: int, *, least: float = 0.0) -> list[int]:
-    """The first timestep, the last with ᾱ ≥ `least`, and between them those nearest to even steps of log SNR, rising.
+def even_in_log_snr(schedule: Schedule, steps: int, *, least: float = 0.0) -> list[int]:
+    """So many timesteps, rising, as even in log SNR as different ones can be.
 
-    They are fewer than `most` where the schedule itself takes longer steps, and all of them where `most` is as many as
-    there are.
+    The first is t = 0. The last is the last with ᾱ ≥ `least`, or a later one where there are fewer than `steps` before.
 
     Raises:
-        ValueError: if `most` is no whole number of 2 or more.
+        ValueError: if `steps` is no whole number from 2 to that of the schedule's timesteps.
     """
-    if not is_whole(most, least=2):
-        raise ValueError(f"the number of timesteps must be a whole number of 2 or more, not {most!r}")
-    if most >= schedule.timesteps:
-        return list(range(schedule.timesteps))
-    fall = -schedule.snr.log()[schedule.alphas_cumprod >= min(least, float(schedule.alphas_cumprod[0]))]
-    wanted = torch.linspace(float(fall[0]), float(fall[-1]), most, dtype=torch.float64)
-    return sorted(map(int, (wanted.unsqueeze(1) - fall).abs().argmin(dim=1).unique()))
+    most = schedule.timesteps
+    if not is_whole(steps, least=min(2, most)) or steps > most:
+        raise ValueError(f"the number of timesteps must be a whole number of 2 or more, up to {most}, not {steps!r}")
+    count = max(steps, int((schedule.alphas_cumprod >= least).sum()))
+    fall = -schedule.snr.log()[:count]
+    wanted = torch.linspace(float(fall[0]), float(fall[-1]), steps, dtype=torch.float64)
+    nearest = (wanted.unsqueeze(1) - fall).abs().argmin(dim=1)
+    # where the schedule's own steps are longer, several want the same timestep: the later ones go on to the next …
+    number = torch.arange(steps)
+    rising = (nearest - number).cummax(dim=0).values + number
+    # … and leave room for those that come after them
+    chosen: list[int] = torch.minimum(rising, count - steps + number).tolist()
+    return chosen
 
 
 def ancestral(schedule: Schedule, variance: str = "posterior") -> Sampler:
@@ -99,7 +114,7 @@ def ddim(schedule: Schedule, steps: int, eta: float = 0.0, *, least: float = PUR
 
     Args:
         schedule: the schedule.
-        steps: how many, at most; see `even_in_log_snr`. As many as the schedule has are all of them.
+        steps: how many; see `even_in_log_snr`. As many as the schedule has are all of them.
         eta: 0 for no noise at all, 1 for as much as the posterior has: with all T steps that is `ancestral`.
         least: the ᾱ at which the way begins; 0 for the schedule's last timestep.
 

@@ -7,7 +7,7 @@ the block's number. So the same seed gives the same points, however many cores s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,18 +18,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
-from lab_utils.diffusion.along import Along
-from lab_utils.diffusion.denoiser import Denoiser
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.base.arguments import is_whole
+from lab_utils.diffusion.denoiser import Denoiser, along, check_denoiser
 from lab_utils.diffusion.samplers import Sampler, ancestral, reverse_step
 
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
 
 
 def _generator(seed: int, block: int) -> torch.Generator:
-    """The generator of the noise of one block."""
-    state = np.random.SeedSequence([seed, block]).generate_state(1, np.uint64)[0]
+    """The generator of the noise of one block: another one for each seed, however large, and each block."""
+    # the block always stands second; else a seed of two words of 32 bits would be a small seed and a block
+    state = np.random.SeedSequence([seed % 2**32, block, seed >> 32]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def _normal(generator: torch.Generator) -> Tensor:
+    """The noise of a whole block, however few of its points are wanted: so fewer points are a part of more."""
+    return torch.randn(BLOCK, 2, generator=generator)
 
 
 def _blocks(n: int) -> list[range]:
@@ -46,16 +51,20 @@ def _shares(n: int) -> Iterator[tuple[range, range]]:
 
 
 def initial_noise(n: int, seed: int = SEED) -> Tensor:
-    """The (n, 2) standard normal points from which `sample` starts with this seed, whatever the denoiser."""
-    return torch.cat([torch.randn(len(block), 2, generator=_generator(seed, k)) for k, block in enumerate(_blocks(n))])
+    """The (n, 2) standard normal points from which `sample` starts with this seed, whatever the denoiser.
+
+    Raises:
+        ValueError: for n below 1, or a seed that is no whole number of 0 or more.
+    """
+    _check_count(n, seed)
+    return torch.cat([_normal(_generator(seed, k)) for k in range(len(_blocks(n)))])[:n]
 
 
-def _answers(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Callable[[Tensor, int], Tensor]]:
-    """For a block of n points: x_t, (n, 2), and the number of its timestep → ε, (n, 2)."""
-    if isinstance(denoiser, DiffusionGenerator):
-        return Along(denoiser, timesteps).block
-    each = torch.tensor(timesteps).split(1)
-    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
+def _check_count(n: int, seed: int) -> None:
+    if not is_whole(n, least=1):
+        raise ValueError(f"n must be a whole number of 1 or more, not {n!r}")
+    if not is_whole(seed, least=0):
+        raise ValueError(f"seed must be a whole number of 0 or more, not {seed!r}")
 
 
 def _bar(progress: str | tqdm[Any] | None, n: int) -> AbstractContextManager[tqdm[Any]]:
@@ -79,12 +88,12 @@ def snapshots(
     """Sample `n` points and keep them as they are after some of the steps.
 
     Args:
-        denoiser: a trained model, or anything else with a `schedule` and `epsilon(x_t, t)`.
-        n: how many points.
+        denoiser: a trained model, the best denoiser, or anything else that keeps the contract of `denoiser`.
+        n: how many points. Fewer points with the same seed are the first of more.
         after: numbers of finished steps, from 0 to all. After k steps the points are what would enter the denoiser
             at the sampler's timestep number k (of all T steps at t = T−1−k); after all they are finished.
         seed: same seed, same initial noise and same noise at each step, for any denoiser.
-        sampler: which steps to take, of the denoiser's own schedule; all T ancestral ones unless given.
+        sampler: which steps to take; made for the denoiser's own schedule. All T ancestral ones unless given.
         progress: the label of a progress bar, or the caller's own bar of points, or None for no bar.
         first_block: leave out as many blocks of `BLOCK` points: these are the points that come after them in a sample
             from the same seed.
@@ -94,25 +103,28 @@ def snapshots(
         For each k of `after`, (n, 2) float32 in normalised units. Memory grows with n by these results alone.
 
     Raises:
-        ValueError: for n below 1, or a k below 0 or above the number of steps.
+        TypeError: what is given is no denoiser.
+        ValueError: for n below 1, a k below 0 or above the number of steps, or a sampler of another schedule.
     """
+    check_denoiser(denoiser)
+    _check_count(n, seed)
+    n, seed = int(n), int(seed)
     sampler = ancestral(denoiser.schedule) if sampler is None else sampler
+    sampler.check(denoiser.schedule)
     total = len(sampler)
     kept = sorted(set(after))
-    if n < 1:
-        raise ValueError(f"n must be 1 or more, not {n}")
     if not kept or kept[0] < 0 or kept[-1] > total:
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
     multistep = sampler.multistep
     steps = [*zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)][: kept[-1]]
-    answers = _answers(denoiser, sampler.timesteps[: kept[-1]])
+    answers = along(denoiser, sampler.timesteps[: kept[-1]])
     results = {k: torch.empty(n, 2) for k in kept}
 
     @torch.inference_mode()
     def run(block: range, share: range) -> int:
         generator = _generator(seed, first_block + block.start // BLOCK)
-        drawn = torch.randn(len(block), 2, generator=generator)
-        noise = drawn[share.start - block.start :][: len(share)]  # of a whole block, for it is the same however shared
+        drawn = _normal(generator)
+        noise = drawn[share.start - block.start :][: len(share)]
         x, estimate = noise.clone(), torch.zeros_like(noise)
         kept_here = {k: points[share.start : share.stop] for k, points in results.items()}
         epsilon_at = answers(len(x))
@@ -149,7 +161,8 @@ def sample(
     first_block: int = 0,
     workers: int | None = None,
 ) -> Tensor:
-    """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments as for `snapshots`."""
+    """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments and errors as for `snapshots`."""
+    check_denoiser(denoiser)
     sampler = ancestral(denoiser.schedule) if sampler is None else sampler
     total = len(sampler)
     return snapshots(

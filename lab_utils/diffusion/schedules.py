@@ -20,6 +20,7 @@ from torch import Tensor
 from lab_utils.base.arguments import check_as_many, is_whole
 
 MOST_TIMESTEPS = 1_000_000  # there are tables with a row for each
+READINGS = ("raw", "ends", "clipped")  # of "a rescaled sigmoid"
 MAX_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2: no single step may take everything away
 
 
@@ -53,7 +54,8 @@ class Schedule:
             "custom" and the betas themselves.
 
     Raises:
-        ScheduleError: unless all betas are finite and lie strictly between 0 and 1, and ᾱ falls at every step.
+        ScheduleError: unless all betas are finite and lie strictly between 0 and 1, and ᾱ falls at every step; or if
+            `config` makes other betas.
     """
 
     betas: Tensor
@@ -81,6 +83,18 @@ class Schedule:
             )
         if not self.config:
             object.__setattr__(self, "config", {"kind": "custom", "betas": betas.tolist()})
+        elif not torch.equal(betas, _betas(self.config)):
+            raise ScheduleError(
+                f"these betas are not those that the config {self.config!r:.200} makes; leave the config out, and the "
+                "schedule is a custom one"
+            )
+
+    def __str__(self) -> str:
+        """What it is, in a line."""
+        given = [f"{name} = {value}" for name, value in self.config.items() if name not in {"kind", "betas"}]
+        if self.name == "custom":
+            given = [f"T = {self.timesteps}", f"last ᾱ = {float(self.alphas_cumprod[-1]):.3g}"]
+        return f"{self.name} ({', '.join(given)})"
 
     @property
     def timesteps(self) -> int:
@@ -146,7 +160,8 @@ class Schedule:
         return (1 - beta).sqrt().to(x_prev) * x_prev + beta.sqrt().to(x_prev) * epsilon
 
 
-def _check_arguments(timesteps: int, **numbers: float) -> None:
+def _check_arguments(timesteps: int, **numbers: float) -> int:
+    """The number of timesteps as Python's own, after a look at all that a schedule is made of."""
     for name, number in numbers.items():
         if not isinstance(number, Real):
             raise ScheduleError(f"{name} must be a number, not {type(number).__name__}")
@@ -154,26 +169,75 @@ def _check_arguments(timesteps: int, **numbers: float) -> None:
         raise ScheduleError(f"timesteps must be a whole number of 1 or more, not {timesteps!r}")
     if timesteps > MOST_TIMESTEPS:
         raise ScheduleError(f"timesteps may be {MOST_TIMESTEPS:,} at most, not {timesteps:,}")
+    return int(timesteps)
+
+
+def _from_nodes(alphas_cumprod: Tensor, max_beta: float = math.inf) -> Tensor:
+    """β from ᾱ on T+1 nodes, the first of which is the data; β above `max_beta` is clipped to it."""
+    return (1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clamp(max=max_beta)
+
+
+def _linear(beta_start: float, beta_end: float, timesteps: int) -> Tensor:
+    return torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+
+
+def _cosine(timesteps: int, offset: float) -> Tensor:
+    nodes = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
+    return _from_nodes(torch.cos((nodes + offset) / (1 + offset) * math.pi / 2) ** 2, MAX_BETA)
+
+
+def _falling(start: float, end: float, nodes: int) -> Tensor:
+    return torch.sigmoid(-torch.linspace(start, end, nodes, dtype=torch.float64))
+
+
+def _rescaled(curve: Tensor) -> Tensor:
+    return (curve - curve[-1]) / (curve[0] - curve[-1])
+
+
+def _sigmoid(start: float, end: float, timesteps: int, reading: str) -> Tensor:
+    one = torch.ones(1, dtype=torch.float64)
+    if reading == "raw":
+        return _from_nodes(torch.cat([one, _falling(start, end, timesteps)]))
+    if reading == "ends":
+        return _from_nodes(torch.cat([one, _rescaled(_falling(start, end, timesteps))]))
+    return _from_nodes(_rescaled(_falling(start, end, timesteps + 1)), MAX_BETA)
+
+
+def _custom(betas: Sequence[float]) -> Tensor:
+    return torch.tensor(betas, dtype=torch.float64)
+
+
+# kind → how its betas follow from the rest of its config
+BETAS: dict[str, Callable[..., Tensor]] = {
+    "linear": _linear,
+    "sigmoid": _sigmoid,
+    "cosine": _cosine,
+    "custom": _custom,
+}
+
+
+def _betas(config: Mapping[str, Any]) -> Tensor:
+    try:
+        arguments = dict(config)
+        return BETAS[arguments.pop("kind")](**arguments)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        kinds = ", ".join(BETAS)
+        raise ScheduleError(f"no schedule is made by {config!r:.300} ({error}); its kind is one of {kinds}") from error
+
+
+def _made(**config: Any) -> Schedule:
+    return Schedule(_betas(config), config)
 
 
 def linear(beta_start: float = 1e-4, beta_end: float = 0.02, timesteps: int = 1000) -> Schedule:
     """β rises linearly from `beta_start` to `beta_end` (Ho et al. 2020, section 4)."""
-    _check_arguments(timesteps, beta_start=beta_start, beta_end=beta_end)
-    config = {"kind": "linear", "beta_start": beta_start, "beta_end": beta_end, "timesteps": timesteps}
-    return Schedule(torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64), config)
-
-
-def _from_nodes(alphas_cumprod: Tensor, config: dict[str, Any], max_beta: float = math.inf) -> Schedule:
-    """Derive β from ᾱ on T+1 nodes, the first of which is the data; β above `max_beta` is clipped to it."""
-    return Schedule((1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clamp(max=max_beta), config)
+    timesteps = _check_arguments(timesteps, beta_start=beta_start, beta_end=beta_end)
+    return _made(kind="linear", beta_start=float(beta_start), beta_end=float(beta_end), timesteps=timesteps)
 
 
 def cosine(timesteps: int = 1000, offset: float = 0.008) -> Schedule:
     """ᾱ follows a squared cosine, β is clipped to 0.999 (Nichol & Dhariwal 2021, eq. 17)."""
-    _check_arguments(timesteps, offset=offset)
-    nodes = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
-    curve = torch.cos((nodes + offset) / (1 + offset) * math.pi / 2) ** 2
-    return _from_nodes(curve, {"kind": "cosine", "timesteps": timesteps, "offset": offset}, MAX_BETA)
+    return _made(kind="cosine", timesteps=_check_arguments(timesteps, offset=offset), offset=float(offset))
 
 
 def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, reading: str = "clipped") -> Schedule:
@@ -192,38 +256,26 @@ def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, readin
     Raises:
         ScheduleError: if the reading is unknown or cannot be used, or unless start < end.
     """
-    _check_arguments(timesteps, start=start, end=end)
+    timesteps = _check_arguments(timesteps, start=start, end=end)
     if not (math.isfinite(start) and math.isfinite(end) and start < end):
         raise ScheduleError(f"a sigmoid schedule needs finite start < end; got start = {start}, end = {end}")
-    config = {"kind": "sigmoid", "start": start, "end": end, "timesteps": timesteps, "reading": reading}
-    one = torch.ones(1, dtype=torch.float64)
-    if reading == "raw":
-        curve = torch.sigmoid(-torch.linspace(start, end, timesteps, dtype=torch.float64))
-        return _from_nodes(torch.cat([one, curve]), config)
-    if reading not in {"ends", "clipped"}:
+    if reading not in READINGS:
         raise ScheduleError(f"a sigmoid can be read as 'raw', 'ends' or 'clipped', not {reading!r}")
-    nodes = timesteps if reading == "ends" else timesteps + 1
-    if nodes < 2:
+    if reading == "ends" and timesteps < 2:
         raise ScheduleError("a sigmoid that is rescaled between its ends needs at least two points")
-    curve = torch.sigmoid(-torch.linspace(start, end, nodes, dtype=torch.float64))
-    curve = (curve - curve[-1]) / (curve[0] - curve[-1])
-    if reading == "clipped":
-        return _from_nodes(curve, config, MAX_BETA)
+    config = {"start": float(start), "end": float(end), "timesteps": timesteps, "reading": reading}
     try:
-        return _from_nodes(torch.cat([one, curve]), config)
+        return _made(kind="sigmoid", **config)
     except ScheduleError as error:
+        if reading != "ends":
+            raise
         raise ScheduleError(
-            f"a sigmoid rescaled on T points with its ends cannot be used: ᾱ is exactly {float(curve[0]):g} at t = 0 "
-            f"and exactly {float(curve[-1]):g} at t = {timesteps - 1}, but {error}. "
-            "Read it as 'clipped', on T+1 nodes with β ≤ 0.999."
+            "a sigmoid rescaled on T points with its ends cannot be used: ᾱ is exactly 1 at t = 0 and exactly 0 at "
+            f"t = {timesteps - 1}, but {error}. Read it as 'clipped', on T+1 nodes with β ≤ 0.999."
         ) from error
 
 
 KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine}
-
-
-def _custom(betas: Sequence[float]) -> Schedule:
-    return Schedule(torch.tensor(betas, dtype=torch.float64))
 
 
 def from_config(config: Mapping[str, Any]) -> Schedule:
@@ -232,10 +284,11 @@ def from_config(config: Mapping[str, Any]) -> Schedule:
     Raises:
         ScheduleError: if there is no such schedule.
     """
-    makers = {**KINDS, "custom": _custom}
+    kind = config.get("kind") if isinstance(config, Mapping) else None
     try:
-        arguments = dict(config)
-        return makers[arguments.pop("kind")](**arguments)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        kinds = ", ".join(makers)
+        if kind in KINDS:
+            return KINDS[kind](**{name: value for name, value in config.items() if name != "kind"})
+        return Schedule(_betas(config))
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        kinds = ", ".join(BETAS)
         raise ScheduleError(f"no schedule is made by {config!r:.300} ({error}); its kind is one of {kinds}") from error

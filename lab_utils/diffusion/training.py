@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,10 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
 from lab_utils.base.arguments import check_points, is_number, is_whole
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
 from lab_utils.diffusion.schedules import Schedule
+
+CHECKPOINTS = (200, 500, 1000)  # after which the 2023 report looked at its model, besides the last epoch
 
 # How timesteps may be drawn: which share of them evenly in log-SNR, and above which log-SNR; the rest evenly in t.
 TIMESTEPS = {"uniform": (0.0, -math.inf), "log-SNR": (1.0, -math.inf), "detail": (0.75, 2.0)}
@@ -27,10 +30,19 @@ def timestep_probabilities(schedule: Schedule, how: str) -> Tensor:
     levels of noise are equally likely, whatever the schedule (Kingma et al. 2021, section 5.1). "detail" draws three of
     four so where noise makes up an eighth of the variance or less (log-SNR above 2), where the fine features of the
     data are; the fourth one, evenly in t, keeps the network right everywhere else.
+
+    Raises:
+        ValueError: the schedule has no stretch of log-SNR to draw from.
     """
     share, lowest = TIMESTEPS[how]
     log_snr = schedule.snr.log()
     edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]]).clamp(min=lowest)
+    if share and not edges[0] > edges[-1]:
+        raise ValueError(
+            f"timesteps can't be drawn as {how!r} with {schedule}: it has at most one to draw, "
+            f"because its log-SNR runs from {float(log_snr[0]):.3g} to {float(log_snr[-1]):.3g}; take another way, or "
+            "a schedule that begins with less noise"
+        )
     return (1 - share) / schedule.timesteps - share * edges.diff() / (edges[0] - edges[-1])
 
 
@@ -47,7 +59,8 @@ class Recipe:
         warmup: steps during which the learning rate rises to its value.
         ema_decay: of the moving average of the weights, which is what samples are drawn with; in the first steps the
             average is over a tenth of the way so far.
-        checkpoints: epochs whose averaged weights are kept.
+        checkpoints: epochs whose averaged weights are kept; unless given, those of `CHECKPOINTS` that come before the
+            last epoch, and the last.
         timesteps: how t is drawn, one of `TIMESTEPS`.
         weights: how much the loss at t counts, one of `TIMESTEPS`: as much as if t were drawn that way.
         noises: how often each point is noised in an epoch; so an epoch has that many times the steps.
@@ -64,7 +77,7 @@ class Recipe:
     decay: bool = False
     warmup: int = 200
     ema_decay: float = 0.9995
-    checkpoints: tuple[int, ...] = (200, 500, 1000, 2000)
+    checkpoints: tuple[int, ...] = None  # type: ignore[assignment]  # which __post_init__ turns into epochs
     timesteps: str = "uniform"
     weights: str = "uniform"
     noises: int = 1
@@ -72,11 +85,12 @@ class Recipe:
     seed: int = SEED
 
     def __post_init__(self) -> None:
-        """Check."""
+        """Check, and make NumPy's numbers Python's own."""
         least = {"epochs": 1, "batch_size": 1, "noises": 1, "warmup": 0, "fixed_noises": 0, "seed": 0}
         for name, smallest in least.items():
             if not is_whole(value := getattr(self, name), smallest):
                 raise ValueError(f"{name} must be a whole number of {smallest} or more, not {value!r}")
+            object.__setattr__(self, name, int(value))
         if not (is_number(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be a number greater than 0, not {self.learning_rate!r}")
         if not (is_number(self.ema_decay) and 0 <= self.ema_decay < 1):
@@ -86,11 +100,20 @@ class Recipe:
         for name in ("timesteps", "weights"):
             if getattr(self, name) not in [*TIMESTEPS]:
                 raise ValueError(f"{name} must be one of {', '.join(TIMESTEPS)}; got {getattr(self, name)!r}")
-        if not isinstance(self.checkpoints, tuple | list):
+        for name in ("learning_rate", "ema_decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "checkpoints", self._epochs_to_keep())
+
+    def _epochs_to_keep(self) -> tuple[int, ...]:
+        if self.checkpoints is None:
+            return (*(epoch for epoch in CHECKPOINTS if epoch < self.epochs), self.epochs)
+        if isinstance(self.checkpoints, str) or not isinstance(self.checkpoints, Iterable):
             raise ValueError(f"checkpoints must be several epochs, such as (200, 500); got {self.checkpoints!r}")
-        wrong = [epoch for epoch in self.checkpoints if not is_whole(epoch, 1) or not epoch <= self.epochs]
+        given = tuple(self.checkpoints)
+        wrong = [epoch for epoch in given if not is_whole(epoch, 1) or not epoch <= self.epochs]
         if wrong:
             raise ValueError(f"checkpoints must lie in 1 … {self.epochs} epochs; got {wrong}")
+        return tuple(int(epoch) for epoch in given)
 
 
 def in_one(network: nn.Module) -> nn.Parameter:
@@ -108,6 +131,32 @@ def in_one(network: nn.Module) -> nn.Parameter:
     return whole
 
 
+def check_trainable(network: Any) -> None:
+    """Raise an error that says why a network can't be trained.
+
+    What `Trainer` needs is an nn.Module that keeps the contract of `denoiser` and has `predict(x_t, t)`: the noise in
+    (n, 2) float32 points at (n,) int64 timesteps, with its derivatives by float32 weights. `DiffusionGenerator` is one,
+    and so is any `DenoisingModule`. `fit`, which finds a training again, also asks how the network can be built again:
+    by `config`, in words and numbers, and the classmethod `from_config(config)`.
+
+    Raises:
+        TypeError: something is missing.
+        ValueError: its answers break a promise of the contract.
+    """
+    what = type(network).__name__
+    base = "derive your network from DenoisingModule, and give it `predict(x_t, t)`"
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"{what} can't be trained: it is no torch.nn.Module; {base}")
+    check_denoiser(network)
+    if not callable(getattr(network, "predict", None)):
+        raise TypeError(f"{what} can't be trained: it has no method `predict(x_t, t)`; {base}")
+    if not (types := {weight.dtype for weight in network.parameters()}):
+        raise TypeError(f"{what} can't be trained: it has no weights")
+    if types != {torch.float32}:
+        raise TypeError(f"{what} can't be trained: its weights are {', '.join(map(str, types))}; they must be float32")
+    check_answers(cast("Denoiser", network))
+
+
 class Trainer:
     """The training loop of Ho et al. 2020, algorithm 1, on (n, 2) float32 points in normalised units.
 
@@ -119,14 +168,22 @@ class Trainer:
     moving average of the weights, to sample from. `state_dict` and `load_state_dict` carry everything that the next
     epoch depends on, so a trainer that was saved and loaded goes on with the same bits.
 
+    Args:
+        network: see `check_trainable`; its weights are changed.
+        train: (n, 2) float32 points.
+        recipe: how to train; the original's unless given.
+
     Raises:
-        ValueError: if the points are none, of another shape than (n, 2), or not float32.
+        TypeError: the network lacks something that training needs; the message names it.
+        ValueError: if the points are none, of another shape than (n, 2), or not float32; or the network's answers break
+            a promise of the contract of `denoiser`.
     """
 
-    def __init__(self, network: DiffusionGenerator, train: Tensor, recipe: Recipe | None = None) -> None:
+    def __init__(self, network: DenoisingModule, train: Tensor, recipe: Recipe | None = None) -> None:
         check_points(train, "training points")
         if train.dtype != torch.float32 or not len(train):
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
+        check_trainable(network)
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
         self.averaged = deepcopy(network)
         self.weights, self.average = in_one(network), in_one(self.averaged)
@@ -134,6 +191,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(self.recipe.seed)
         self.chances = timestep_probabilities(network.schedule, self.recipe.timesteps)
         counts = timestep_probabilities(network.schedule, self.recipe.weights) * network.schedule.timesteps
+        kept = network.schedule.alphas_cumprod.unsqueeze(1)
+        self.signal, self.noise = kept.sqrt().float(), (1 - kept).sqrt().float()
         self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
         self.losses: list[float] = []
@@ -190,8 +249,7 @@ class Trainer:
         else:
             which = torch.randint(0, self.recipe.fixed_noises, (len(batch),), generator=self.generator)
             t, epsilon = (table[batch * self.recipe.fixed_noises + which] for table in self.fixed)
-        # q_sample in float32, from the tables that the network holds anyway
-        x_t = network.signal_scale[t] * self.train[batch] + network.noise_scale[t] * epsilon
+        x_t = self.signal[t] * self.train[batch] + self.noise[t] * epsilon  # q_sample, from tables in float32
         errors = (network.predict(x_t, t) - epsilon).square()
         return (errors if self.counts is None else errors * self.counts[t]).mean()
 

@@ -18,7 +18,8 @@ class Knowledge:
     """What can be known of one noised point; everything in the data's own units.
 
     Attributes:
-        t: the timestep.
+        t: the timestep …
+        timesteps: … of so many, T.
         noise: how wide the noise is there, seen from the data: its standard deviation along each axis.
         origin: (2,) where the point comes from.
         seen: (2,) the noised point x_t / √ᾱ.
@@ -27,6 +28,7 @@ class Knowledge:
     """
 
     t: int
+    timesteps: int
     noise: float
     origin: Tensor
     seen: Tensor
@@ -58,6 +60,7 @@ def know(data: Dataset, schedule: Schedule, number: int, t: int) -> Knowledge:
     restore = data.units.restore
     return Knowledge(
         t=t,
+        timesteps=schedule.timesteps,
         noise=float((1 / schedule.snr[t]).sqrt() * data.units.scale),
         origin=restore(origin)[0],
         seen=restore(seen)[0],

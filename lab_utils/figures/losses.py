@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from lab_utils.figures.style import (
     BLUE,
     GREY,
-    LINES,
     PALE,
     RISING,
     STYLE,
@@ -52,16 +51,17 @@ def losses(curves: Mapping[str, ArrayLike], floors: Mapping[str, float], *, wind
 
 
 @mpl.rc_context(STYLE)
-def losses_along_t(floors: Mapping[str, ArrayLike], losses: Mapping[str, ArrayLike]) -> Figure:
+def losses_along_t(floors: Mapping[str, ArrayLike], losses: Mapping[str, ArrayLike], *, timesteps: int) -> Figure:
     """The smallest possible loss and a network's, against t, one panel for each schedule.
 
     Args:
         floors: schedule → floor in equal stretches of 0 … T−1.
         losses: schedule → the network's loss in the same stretches.
+        timesteps: T, of all schedules.
     """
     figure, all_axes = canvas(1, len(floors), 3.2, sharey=True)
     for axes, (name, floor) in zip(all_axes, floors.items(), strict=True):
-        t = centres(floor)
+        t = centres(floor, timesteps)
         axes.fill_between(
             t, 0, np.asarray(floor), color=PALE, alpha=0.6, linewidth=0, label="floor: nothing gets below"
         )
@@ -78,6 +78,7 @@ def excess(
     curves: Mapping[str, ArrayLike],
     along_t: Mapping[str, Mapping[int, ArrayLike]],
     *,
+    timesteps: int,
     window: int = 200,
 ) -> Figure:
     """What of the loss could go away, on logarithmic axes: against the epoch, and against t at some epochs.
@@ -86,13 +87,14 @@ def excess(
         checkpoints: schedule → epochs, and the mean excess there.
         curves: schedule → loss − floor of each epoch.
         along_t: schedule → epoch → the excess in equal stretches of 0 … T−1.
+        timesteps: T, of all schedules.
         window: epochs in the moving average of the curves.
     """
     figure, (left, *others) = canvas(1, 1 + len(along_t), 3.6)
     for name, (epochs, values) in checkpoints.items():
         mean = smooth(np.asarray(curves[name]), window)
         left.plot(np.arange(len(mean)) + window / 2, mean, color=line_of(name)["color"], linewidth=0.7, alpha=0.6)
-        left.plot(np.asarray(epochs), np.asarray(values), label=name, **LINES[name])
+        left.plot(np.asarray(epochs), np.asarray(values), label=name, **line_of(name, marked=True))
     left.set(xscale="log", yscale="log", xlabel="epoch", ylabel="excess = loss − floor", title="mean over t")
     marked = sorted({int(epoch) for epochs, _ in checkpoints.values() for epoch in np.asarray(epochs)})
     left.set_xticks(marked, [str(epoch) for epoch in marked])
@@ -101,7 +103,9 @@ def excess(
     left.legend()
     for axes, (name, by_epoch) in zip(others, along_t.items(), strict=True):
         for color, (epoch, values) in zip(RISING, by_epoch.items(), strict=False):
-            axes.plot(centres(values), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5)
+            axes.plot(
+                centres(values, timesteps), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5
+            )
         axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-6, 1))
     others[0].legend(loc="lower left")
     return figure

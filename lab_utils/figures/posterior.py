@@ -64,7 +64,7 @@ def posterior(
     figure.set_dpi(EXPLORER_DPI)
     figure.set_layout_engine(None)  # to work the margins out takes as long as to draw
     figure.subplots_adjust(left=0.08, right=0.99, top=0.9, bottom=0.3, wspace=0.28)
-    curve.plot(centres(floor), np.asarray(floor), color=GREY)
+    curve.plot(centres(floor, known.timesteps), np.asarray(floor), color=GREY)
     curve.axvline(known.t, color=ORANGE, linewidth=1.4)
     curve.set(xlabel="timestep t", ylabel="smallest possible loss", ylim=(0, 1.02))
     _chart(chart, known, points, extent, labels)

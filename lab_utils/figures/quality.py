@@ -15,12 +15,12 @@ from lab_utils.figures.style import (
     BLUE,
     GREEN,
     GREY,
-    LINES,
     ORANGE,
     PALE,
     RISING,
     STYLE,
     canvas,
+    line_of,
 )
 from lab_utils.measure.benchmark import Measure
 
@@ -58,7 +58,9 @@ def multiples(
             middle = np.array([value.multiple for value in values])
             bounds = np.array([value.interval for value in values]).T
             where = np.asarray(epochs) * offset  # side by side, so that the bars don't hide each other
-            axes.errorbar(where, middle, yerr=np.abs(bounds - middle), label=name, capsize=3, **LINES[name])
+            axes.errorbar(
+                where, middle, yerr=np.abs(bounds - middle), label=name, capsize=3, **line_of(name, marked=True)
+            )
         better = " (more is better)" if best[distance].higher_is_better else ""
         axes.set(xscale="log", title=distance + better)
         axes.set_ylim(bottom=None if best[distance].higher_is_better else min(0, axes.get_ylim()[0]))

@@ -50,9 +50,10 @@ def canvas(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figur
     return figure, list(axes.flat)
 
 
-def line_of(name: str) -> dict[str, Any]:
-    """Colour and line style of a schedule, without its marker."""
-    return {key: value for key, value in LINES.get(name, {"color": GREY, "linestyle": ":"}).items() if key != "marker"}
+def line_of(name: str, *, marked: bool = False) -> dict[str, Any]:
+    """Colour and line style of a schedule, with its marker or without; one of a reader's own is grey and dotted."""
+    look = LINES.get(name, {"color": GREY, "linestyle": ":", "marker": "x"})
+    return {key: value for key, value in look.items() if marked or key != "marker"}
 
 
 def scatter(axes: Axes, points: ArrayLike, size: float, color: str, zorder: float = 2) -> Any:
@@ -80,7 +81,7 @@ def smooth(values: np.ndarray[Any, Any], window: int) -> np.ndarray[Any, Any]:
     return np.convolve(values, np.full(window, 1 / window), mode="valid")
 
 
-def centres(values: ArrayLike, timesteps: int = 1000) -> np.ndarray[Any, Any]:
+def centres(values: ArrayLike, timesteps: int) -> np.ndarray[Any, Any]:
     """The middle of each of the equal stretches of 0 … T−1 to which the values belong."""
     count = len(np.asarray(values))
     return (np.arange(count) + 0.5) * timesteps / count

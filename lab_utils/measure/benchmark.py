@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
-from lab_utils.base.arguments import check_finite
+from lab_utils.base.arguments import as_points, check_finite
 from lab_utils.measure.distances import DISTANCES, copies
 
+SIZE = 5000  # points in a set, where there are so many
+NORMALISED = 0.5, 2.0  # between these the points' spread along an axis lies in normalised units
 FEW = 8  # pairs that the floor of a dear distance is taken of
 
 
@@ -60,35 +63,45 @@ class Measure:
 class Benchmark:
     """Held-out points, drawn into pairs of independent sets that every generated set is held against.
 
+    All points are in normalised units, as tensors or arrays: the distances are made for these units.
+
     Args:
         held_out: (N, 2) real points that no model has seen.
         train: (M, 2) real points that the model has seen; with them, "copies" is known too.
-        size: points in each set; the generated sets must have as many.
+        size: points in each reference; 5000 unless given, or half of the held-out points where there are fewer.
         draws: number of pairs; each is a fresh split of the held-out points. Their distances are the floors: many,
             for two real draws may lie ten times as far apart as two others. A dear distance uses the first few.
         references: how many of the pairs' references the generated sets are held against, from the first one on.
         seed: of the splits.
 
     Attributes:
-        pairs: the pairs, each a (size, 2) reference and a (size, 2) rival that stands for a perfect model.
+        size: points in each reference.
         known: the distances by their names.
 
     Raises:
-        ValueError: if two disjoint sets of that size can't be drawn from the held-out points, or `size`, `draws` or
-            `references` is below 1.
+        ValueError: if two disjoint sets of that size can't be drawn from the held-out points, these are not in
+            normalised units, or `size`, `draws` or `references` is below 1.
     """
 
     def __init__(
         self,
-        held_out: Tensor,
-        train: Tensor | None = None,
+        held_out: Tensor | NDArray[Any],
+        train: Tensor | NDArray[Any] | None = None,
         *,
-        size: int = 5000,
+        size: int | None = None,
         draws: int = 20,
         references: int = 5,
         seed: int = SEED,
     ) -> None:
+        held_out = as_points(held_out, "held_out")
         check_finite(held_out, "held_out")
+        spread = float(held_out.double().var(dim=0, correction=0).mean().sqrt())
+        if not NORMALISED[0] <= spread <= NORMALISED[1]:
+            raise ValueError(
+                f"the held-out points are not in normalised units: along an axis they spread by {spread:.3g}, where it "
+                "should be about 1; normalise both them and what you measure: data.units.normalise(points)"
+            )
+        size = min(SIZE, len(held_out) // 2) if size is None else size
         if min(size, draws, references) < 1:
             raise ValueError(f"size, draws and references must be 1 or more; got {size}, {draws} and {references}")
         if 2 * size > len(held_out):
@@ -99,53 +112,80 @@ class Benchmark:
         self.size = size
         self.references = references
         generator = torch.Generator().manual_seed(seed)
-        orders = [torch.randperm(len(held_out), generator=generator)[: 2 * size] for _ in range(draws)]
-        self.pairs = [(held_out[order[:size]], held_out[order[size:]]) for order in orders]
-        self.known = DISTANCES | ({} if train is None else {"copies": copies(train)})
-        self._prepared: dict[str, tuple[list[Any], list[float]]] = {}
+        self._held_out = held_out
+        self._orders = [torch.randperm(len(held_out), generator=generator) for _ in range(draws)]
+        self.known = DISTANCES | ({} if train is None else {"copies": copies(as_points(train, "training"))})
+        self._references: dict[str, list[Any]] = {}
+        self._floors: dict[tuple[str, int], list[float]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The distances that can be taken between sets of this size."""
         return tuple(name for name, distance in self.known.items() if distance.fits(self.size))
 
-    def _prepare(self, name: str) -> tuple[list[Any], list[float]]:
-        """What the distance `name` prepares for each reference, and its floors; worked out at the first call."""
+    def pairs(self, size: int | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Each pair: a reference, and a rival of `size` points that stands for a perfect model that gave so many.
+
+        Raises:
+            ValueError: if there are too few held-out points for both.
+        """
+        size = self.size if size is None else size
+        most = len(self._held_out) - self.size
+        if size > most:
+            raise ValueError(
+                f"{size} generated points can't be held against real ones: of {len(self._held_out)} held-out points "
+                f"{self.size} are the reference, and {most} are left to say what real points read. Give at most "
+                f"{most}, or a Benchmark of a smaller size"
+            )
+        return [
+            (self._held_out[order[: self.size]], self._held_out[order[self.size : self.size + size]])
+            for order in self._orders
+        ]
+
+    def _prepare(self, name: str, size: int) -> tuple[list[Any], list[float]]:
+        """What the distance `name` prepares for its references, and its floors; worked out at the first call."""
         if name not in self.known:
             hint = "; copies need the training points, as Benchmark(held_out, train)" if name == "copies" else ""
             raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(self.known)}{hint}")
-        if name not in self._prepared:
-            distance = self.known[name]
-            pairs = self.pairs[: FEW if distance.dear else None]
+        distance = self.known[name]
+        pairs = self.pairs(size)[: FEW if distance.dear else None]
+        if name not in self._references:
             distance.check(pairs[0][0], f"{name}: held-out")  # all have one size
-            references = _parallel(distance.prepare, [reference for reference, _ in pairs])
+            self._references[name] = _parallel(distance.prepare, [reference for reference, _ in pairs])
+        references = self._references[name]
+        if (name, size) not in self._floors:
+            distance.check(pairs[0][1], f"{name}: held-out")
             rivals = _parallel(distance.prepare, [rival for _, rival in pairs])
             both = zip(pairs, references, rivals, strict=True)
-            floors = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), both)
-            self._prepared[name] = references[: self.references], floors
-        return self._prepared[name]
+            self._floors[name, size] = _parallel(lambda p: distance.between(p[0][1], p[2], p[0][0], p[1]), both)
+        return references[: self.references], self._floors[name, size]
 
-    def floors(self, name: str) -> list[float]:
-        """The distance `name` between the two sets of each pair that it uses."""
-        return self._prepare(name)[1]
+    def floors(self, name: str, size: int | None = None) -> list[float]:
+        """The distance `name` between the two sets of each pair that it uses; see `pairs`."""
+        return self._prepare(name, self.size if size is None else size)[1]
 
-    def measure(self, name: str, *generated: Tensor) -> Measure:
-        """Measure one or more (size, 2) sets of generated points by the distance `name`, against its floor.
+    def measure(self, name: str, *generated: Tensor | NDArray[Any]) -> Measure:
+        """Measure one or more sets of generated points by the distance `name`, against its floor.
+
+        The floor is drawn for sets of as many points as the generated ones, because it holds for its own size only.
 
         Raises:
-            ValueError: if there is no such distance or no set, or if a set has another size, for a floor holds only for
-                its own size.
+            ValueError: if there is no such distance or no set, if the sets are of several sizes, or larger than the
+                held-out points allow.
         """
         if not generated:
             raise ValueError("nothing to measure: give at least one set of generated points")
-        for points in generated:
-            if len(points) != self.size:
-                raise ValueError(f"the floor was drawn for {self.size} points; got {len(points)}")
+        sets = [as_points(points, "generated") for points in generated]
+        for points in sets:
             check_finite(points, "generated")
-        prepared, floors = self._prepare(name)
+        sizes = {len(points) for points in sets}
+        if len(sizes) > 1:
+            raise ValueError(f"sets of several sizes have no floor in common; got sets of {sorted(sizes)} points")
+        (size,) = sizes
+        prepared, floors = self._prepare(name, size)
         distance = self.known[name]
-        rows = zip(generated, _parallel(distance.prepare, generated), strict=True)
-        columns = zip((reference for reference, _ in self.pairs), prepared, strict=False)  # the first few pairs
+        rows = zip(sets, _parallel(distance.prepare, sets), strict=True)
+        columns = zip((reference for reference, _ in self.pairs(size)), prepared, strict=False)  # the first few pairs
         values = _parallel(lambda pair: distance.between(*pair[0], *pair[1]), product(rows, columns))
         floor = np.median(np.abs(floors))
         low, high = np.percentile(floors, [2.5, 97.5])
@@ -158,10 +198,12 @@ class Benchmark:
             floor_range=(float(low), float(high)),
             multiple=float(multiples[1]),
             interval=(float(multiples[0]), float(multiples[2])),
-            p_value=None if distance.p_value is None else distance.p_value(float(middle), self.size),
+            p_value=None if distance.p_value is None else distance.p_value(float(middle), min(size, self.size)),
             higher_is_better=distance.higher_is_better,
         )
 
-    def measure_all(self, *generated: Tensor, names: Iterable[str] | None = None) -> dict[str, Measure]:
+    def measure_all(self, *generated: Tensor | NDArray[Any], names: Iterable[str] | None = None) -> dict[str, Measure]:
         """Measure the sets by every distance in `names`, or by all of the benchmark's; errors as in `measure`."""
-        return {name: self.measure(name, *generated) for name in (self.names if names is None else names)}
+        if names is None:
+            names = [name for name in self.names if all(self.known[name].fits(len(points)) for points in generated)]
+        return {name: self.measure(name, *generated) for name in names}

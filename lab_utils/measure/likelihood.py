@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab_utils import WORKERS
 from lab_utils.base.arguments import check_points
-from lab_utils.diffusion.denoiser import Denoiser
+from lab_utils.diffusion.denoiser import WRAP, Denoiser, check_denoiser
 from lab_utils.diffusion.samplers import even_in_log_snr
 
 BLOCK = 512  # points
@@ -48,10 +48,10 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
     With 64 nodes the mean over points of the trained city models is within 0.003 nats of that with all timesteps.
 
     Args:
-        denoiser: a trained model, which is asked in its own precision, or any other, which is asked in float64; its
-            answer for a point must depend on no other point, and have a derivative.
+        denoiser: anything that keeps the contract of `denoiser` and whose answer has a derivative; it is asked in
+            float64.
         points: (n, 2) finite floats, normalised.
-        nodes: how many timesteps to use, at most; see `even_in_log_snr`. The time it takes grows with it.
+        nodes: how many timesteps to use, of a schedule that has more; see `even_in_log_snr`. The time grows with it.
 
     Returns:
         (n,) float64. The same whatever the number of cores.
@@ -60,10 +60,11 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
         ValueError: for other points or nodes.
         FlowError: if the determinant of some step at some point is not above 0, or the answer has no derivative.
     """
+    check_denoiser(denoiser)
     check_points(points)
     if not points.isfinite().all():
         raise ValueError(f"points must be finite; {int((~points.isfinite()).any(dim=1).sum())} are not")
-    taken = even_in_log_snr(denoiser.schedule, nodes)
+    taken = even_in_log_snr(denoiser.schedule, min(nodes, denoiser.schedule.timesteps))
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             return torch.cat(list(pool.map(lambda block: _follow(denoiser, block, taken), points.split(BLOCK))))
@@ -97,15 +98,16 @@ def _follow(denoiser: Denoiser, points: Tensor, nodes: list[int]) -> Tensor:
 
 def _velocity(denoiser: Denoiser, x: Tensor, t: int) -> tuple[Tensor, Tensor]:
     """The flow's velocity dx_t/dφ, (b, 2), and its Jacobian, (b, 2, 2), both in float64."""
-    dtype = next(denoiser.parameters()).dtype if isinstance(denoiser, nn.Module) else torch.float64
     signal = denoiser.schedule.alphas_cumprod[t].sqrt()
     noise = (1 - signal.square()).sqrt()
     with torch.enable_grad():
-        x = x.detach().to(dtype).requires_grad_()  # detached, since `to` may give x itself
+        x = x.detach().requires_grad_()
         epsilon = denoiser.epsilon(x, torch.tensor([t]))
+        if epsilon.dtype != x.dtype:
+            raise FlowError(f"{type(denoiser).__name__} answers {x.dtype} points with {epsilon.dtype}; {WRAP}")
         if not epsilon.requires_grad:
             raise FlowError("the denoiser's answer does not depend on x_t in a way that PyTorch can differentiate")
         velocity = (epsilon - noise * x) / signal
         # no point's answer depends on another point, so the gradient of a sum holds each one's own
         rows = [torch.autograd.grad(velocity[:, row].sum(), x, retain_graph=row == 0)[0] for row in range(2)]
-    return velocity.detach().double(), torch.stack(rows, dim=1).double()
+    return velocity.detach(), torch.stack(rows, dim=1)

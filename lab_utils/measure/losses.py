@@ -8,17 +8,17 @@ number; but the excess is never negative and has far less scatter, so it can be 
 
 from __future__ import annotations
 
+import copy
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.arguments import check_as_many, check_points
-from lab_utils.diffusion.denoiser import Denoiser
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
 from lab_utils.diffusion.schedules import Schedule
 
 BLOCK = 4096  # noised points that one thread hands to a denoiser at once
@@ -57,7 +57,12 @@ def noise(points: Tensor, schedule: Schedule, *, draws: int = 50_000, seed: int 
 
 @torch.inference_mode()
 def answers(denoiser: Denoiser, noised: Noised) -> Tensor:
-    """(n, 2): the noise that `denoiser` sees in the noised points."""
+    """(n, 2): the noise that `denoiser` sees in the noised points.
+
+    Raises:
+        TypeError: what is given is no denoiser.
+    """
+    check_denoiser(denoiser)
 
     @torch.inference_mode()
     def answer(block: tuple[Tensor, Tensor]) -> Tensor:
@@ -119,7 +124,7 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: 
     return mean_and_error(squared(answers(denoiser, noised), noised.epsilon))
 
 
-def gradient_signal(model: DiffusionGenerator, noised: Noised, *, batch: int = 500, seed: int = SEED) -> float:
+def gradient_signal(model: Denoiser, noised: Noised, *, batch: int = 500, seed: int = SEED) -> float:
     """The aim of a training step over its chance part: |G|² / tr Σ for batches of that size.
 
     G is the gradient of the mean loss by all weights and Σ the covariance of a batch's gradient about it (McCandlish et
@@ -127,20 +132,23 @@ def gradient_signal(model: DiffusionGenerator, noised: Noised, *, batch: int = 5
     0 means that no aim can be told from chance.
 
     Raises:
+        TypeError: the denoiser is no nn.Module with weights, which a step could change.
         ValueError: if the noised points make less than two whole batches.
     """
+    if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
+        raise TypeError(f"{type(model).__name__} has no weights, so there is no gradient of a training step")
     order = torch.randperm(len(noised.t), generator=torch.Generator().manual_seed(seed))
     batches = [part for part in order.split(batch) if len(part) == batch]
     if len(batches) < 2:
         raise ValueError(f"{len(order)} noised points don't make two batches of {batch}")
-    weights = [weight.detach().requires_grad_() for weight in model.parameters()]
-    names = [name for name, _ in model.named_parameters()]
+    learner = copy.deepcopy(model).requires_grad_(True)
+    weights = [*learner.parameters()]
     gradients = []
     for part in batches:
-        given = functional_call(model, dict(zip(names, weights, strict=True)), (noised.x_t[part], noised.t[part]))
-        loss = (given - noised.epsilon[part]).square().mean()
-        gradients.append(torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights)]).double())
+        loss = (learner.epsilon(noised.x_t[part], noised.t[part]) - noised.epsilon[part]).square().mean()
+        parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        gradients.append(torch.cat([gradient.flatten() for gradient in parts]).double())
     each = torch.stack(gradients)
     noise_part = float(each.var(dim=0).sum())
     aim = float(each.mean(dim=0).square().sum()) - noise_part / len(batches)  # without the mean's own chance part
-    return max(0.0, aim) / noise_part
+    return max(0.0, aim) / noise_part if noise_part else 0.0 if aim <= 0 else math.inf

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +17,72 @@ import torch
 from torch import Tensor
 
 from lab_utils.base.files import alone_at, cache_folder, code_checksum, sha256
-from lab_utils.diffusion import network as networks
-from lab_utils.diffusion import schedules, training
-from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.training import Recipe
+from lab_utils.diffusion.denoiser import DenoisingModule
+from lab_utils.diffusion.training import Recipe, check_trainable
 from lab_utils.points.dataset import Dataset
 from lab_utils.runs.jobs import Job, finish, load_weights
+from lab_utils.runs.own_code import own_code
+
+# what decides what a training gives
+CODE = tuple(f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "training"))
 
 
 @dataclass(frozen=True)
 class Run:
     """A training that is on disk, whole: its losses, and the model as it was after some of its epochs."""
 
-    folder: Path
-    config: dict[str, Any]
+    job: Job
     losses: Tensor
 
-    def model(self, epoch: int) -> DiffusionGenerator:
-        """The model with the averaged weights after `epoch` epochs, ready to sample from.
+    @property
+    def folder(self) -> Path:
+        """Where it stands."""
+        return self.job.folder
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All that its result depends on."""
+        return self.job.config
+
+    def model(self, epoch: int | None = None) -> DenoisingModule:
+        """The model with the averaged weights after `epoch` epochs, or after the last one kept, ready to sample from.
 
         Raises:
             ValueError: if that epoch is not one of the run's checkpoints, or its file is damaged.
         """
-        kept = self.config["recipe"]["checkpoints"]
-        if epoch not in kept:
-            raise ValueError(f"epoch {epoch} was not kept; the checkpoints are {', '.join(map(str, kept))}")
-        network = DiffusionGenerator.from_config(self.config["model"])
-        network.load_state_dict(load_weights(self.folder, self.config, epoch))
+        kept = self.job.recipe.checkpoints
+        if not kept or epoch not in {*kept, None}:
+            asked = "no epoch was kept" if epoch is None else f"epoch {epoch} was not kept"
+            raise ValueError(f"{asked}; the checkpoints are {', '.join(map(str, kept)) or 'none'}")
+        network = self.job.build()
+        network.load_state_dict(load_weights(self.folder, self.config, max(kept) if epoch is None else int(epoch)))
         return network.eval().requires_grad_(False)
 
 
-def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> dict[str, Any]:
+def check_rebuildable(network: Any) -> None:
+    """Raise a `TypeError` that names what a network lacks to be built again, which `fit` does to train it."""
+    what = type(network).__name__
+    if not isinstance(getattr(network, "config", None), dict) or not callable(getattr(network, "from_config", None)):
+        raise TypeError(
+            f"{what} can't be trained by `fit`, which finds trainings again: it lacks `config`, a dict of words and "
+            "numbers, or the classmethod `from_config(config)`. `Trainer` trains it without both"
+        )
+    try:
+        json.dumps(network.config)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what}.config must be words and numbers that JSON can tell ({error})") from error
+
+
+def run_config(network: DenoisingModule, data: Dataset, recipe: Recipe) -> dict[str, Any]:
     """All that a run's result depends on; its checksum is the run's key."""
     config = {
         "model": network.config,
+        "class": type(network).__name__,
+        "schedule": network.schedule.config,
         "recipe": asdict(recipe),
         "data": {"name": data.name, "points": len(data.train), "checksum": data.checksum},
-        "code": code_checksum(schedules, networks, training),  # what decides what a training gives
+        "code": code_checksum(*CODE),
+        "own code": own_code(type(network)),
         "torch": torch.__version__,
     }
     plain: dict[str, Any] = json.loads(json.dumps(config))  # tuples become lists, as they will when read again
@@ -62,52 +92,64 @@ def run_config(network: DiffusionGenerator, data: Dataset, recipe: Recipe) -> di
 def _place(config: dict[str, Any]) -> Path:
     """The folder of the run with this configuration."""
     key = sha256(json.dumps(config, sort_keys=True).encode())[:16]
-    return cache_folder() / "runs" / f"{config['model']['schedule']['kind']}-{key}"
+    return cache_folder() / "runs" / f"{config['schedule']['kind']}-{key}"
 
 
-def job_of(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None) -> Job:
-    """The training that `fit` would do or find, with the same arguments: in its folder, at the epoch where it is."""
+def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None) -> Job:
+    """The training that `fit` would do or find, with the same arguments: in its folder, at the epoch where it is.
+
+    Raises:
+        TypeError: the network lacks something that training needs; see `fit`.
+    """
+    check_trainable(network)
+    check_rebuildable(network)
     recipe = recipe or Recipe()
     config = run_config(network, data, recipe)
-    return Job(_place(config), config, data.train, recipe)
+    kind: Any = type(network)
+    build = partial(kind.from_config, network.config)
+    return Job(_place(config), config, build, data.train, recipe)
 
 
-def fit(network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
+def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
     The run's folder in the cache is named by a checksum of everything that its result depends on. In it stand the
     configuration, the averaged weights of each checkpoint, and the state of the last 100th epoch, from which a killed
     run goes on to the same bits; Ctrl-C saves it first. What is damaged there is set aside, said aloud, and trained
-    again. `network` says what to build and with which first weights, and is left as
-    it is; take the models from the run.
+    again. `network` says what to build and with which first weights, and is left as it is; take the models from the
+    run.
 
     Args:
-        network: a model whose build, schedule and seed are used; whatever it has learnt is not.
-        data: its training points are used, and its checksum is in the key.
+        network: what `check_trainable` asks for, which can also be built again from its `config`: a
+            `DiffusionGenerator`, or a network of your own. Its build, schedule and seed are used, and the code of its
+            class is in the key; whatever it has learnt is not.
+        data: its training points are used, and their checksum is in the key.
         recipe: how to train; the original's 2000 epochs unless given.
         progress: whether to show a progress bar while it trains.
 
     Raises:
+        TypeError: the network lacks something that training needs; the message names it.
+        ValueError: its answers break a promise of the contract of `denoiser`.
         OSError: if it can't be saved, on a full disk say; the next call goes on from what could.
         KeyboardInterrupt: after Ctrl-C, when all is saved.
     """
+    check_trainable(network)
     name = network.schedule.name
     return fit_all({name: network}, data, recipe, progress=progress)[name]
 
 
 def fit_all(
-    networks: Mapping[str, DiffusionGenerator], data: Dataset, recipe: Recipe | None = None, *, progress: bool = True
+    networks: Mapping[str, DenoisingModule], data: Dataset, recipe: Recipe | None = None, *, progress: bool = True
 ) -> dict[str, Run]:
     """`fit` several networks at the same time, each in a process of its own, one on each core: name → run.
 
     A script needs `if __name__ == "__main__":` around that call, because those processes import the script.
-    Each comes out as if it had been trained alone. Where another process is at one of them, this one waits, and then
-    finds it done. Arguments and errors as for `fit`; when one of them fails, or the whole is interrupted, all stop
-    after their current epoch, and the next call goes on with them.
+    Each comes out as if it had been trained alone; equal ones are trained once. Where another process is at one of
+    them, this one waits, and then finds it done. Arguments and errors as for `fit`; when one of them fails, or the
+    whole is interrupted, all stop after their current epoch, and the next call goes on with them.
     """
     jobs = {name: job_of(network, data, recipe) for name, network in networks.items()}
-    with alone_at(job.folder for job in jobs.values()):
-        losses = finish(jobs, progress=progress)
-    return {
-        name: Run(job.folder, job.config, torch.tensor(losses[name], dtype=torch.float64)) for name, job in jobs.items()
-    }
+    first = {job.folder: name for name, job in reversed(jobs.items())}  # of those that are equal
+    with alone_at(first):
+        losses = finish({name: jobs[name] for name in reversed(first.values())}, progress=progress)
+    return {name: Run(job, torch.tensor(losses[first[job.folder]], dtype=torch.float64)) for name, job in jobs.items()}

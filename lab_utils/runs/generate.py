@@ -10,7 +10,6 @@ on its number alone, not on who makes it or what was made before. So whoever sha
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -21,14 +20,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from lab_utils import SEED
 from lab_utils.base.files import code_checksum, in_a_line, sha256
-from lab_utils.diffusion import along as inference
-from lab_utils.diffusion import network as model
-from lab_utils.diffusion import samplers, sampling, schedules
+from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver
 from lab_utils.diffusion.sampling import BLOCK, sample
@@ -41,6 +38,11 @@ from lab_utils.runs.fit import fit
 
 CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute of a core's work
 
+# what the points depend on besides the denoiser, the sampler and the seed
+CODE = tuple(
+    f"lab_utils.diffusion.{name}" for name in ("along", "denoiser", "network", "samplers", "sampling", "schedules")
+)
+
 Call = Callable[..., Tensor]  # `sample`, with all that says which points of which model
 Made = Generator[tuple[int, Tensor]]  # chunk's number and points
 
@@ -50,16 +52,25 @@ Made = Generator[tuple[int, Tensor]]  # chunk's number and points
 
 def _versions() -> dict[str, str]:
     """What the points depend on besides model, sampler and seed; and, in their last bits, on the kind of processor."""
-    return {"torch": torch.__version__, "code": code_checksum(inference, model, samplers, sampling, schedules)[:16]}
+    return {"torch": torch.__version__, "code": code_checksum(*CODE)[:16]}
 
 
-def _about(model: DiffusionGenerator, units: Units, seed: int, sampler: Sampler) -> dict[str, Any]:
+def _fingerprint(denoiser: Denoiser) -> str:
+    """A checksum of what a denoiser is, and of what it answers about some points at some timesteps."""
+    asked = range(0, denoiser.schedule.timesteps, -(-denoiser.schedule.timesteps // 16))
+    x_t = torch.randn(256, 2, generator=torch.Generator().manual_seed(SEED))
+    with torch.inference_mode():
+        answers = torch.cat([denoiser.epsilon(x_t, torch.tensor([t])) for t in asked])
+    state = denoiser.state_dict() if isinstance(denoiser, nn.Module) else {}
+    return sha256(save({**state, "answers": answers}) + denoiser.schedule.betas.numpy().tobytes())[:16]
+
+
+def _about(denoiser: Denoiser, units: Units, seed: int, sampler: Sampler) -> dict[str, Any]:
     """All that a file of points depends on, short enough to be told."""
-    weights = json.dumps(model.config, sort_keys=True).encode() + save(model.state_dict())
     steps = b"".join(table.numpy().tobytes() for table in (sampler.coefficients, sampler.estimates))
     return {
         "seed": seed,
-        "model": f"{model.schedule.name}, {sha256(weights)[:16]}",
+        "model": f"{type(denoiser).__name__}, {denoiser.schedule.name}, {_fingerprint(denoiser)}",
         "sampler": f"{sampler.name}, {len(sampler)} steps, {sha256(steps + str(sampler.timesteps).encode())[:16]}",
         "units": [*units.shift.tolist(), units.scale],
         **_versions(),
@@ -103,7 +114,7 @@ def _check(out: Path, n: int, seed: int) -> None:
 
 
 def generate(
-    model: DiffusionGenerator,
+    denoiser: Denoiser,
     n: int,
     out: str | Path,
     *,
@@ -113,14 +124,15 @@ def generate(
     scheduler: str | None = None,
     progress: bool = True,
 ) -> None:
-    """Write `units.restore(sample(model, n, seed=seed, sampler=sampler))` to a file, to the bit, in bounded memory.
+    """Write `units.restore(sample(denoiser, n, seed=seed, sampler=sampler))` to a file, to the bit, in bounded memory.
 
     What is finished stands in the folder `OUT.parts`, 8 bytes a point, until the file is whole and the folder goes. The
     same call after an interruption makes only what is missing there. Points are the same to the bit whoever makes them
     on processors of the same kind; on another kind their last digits may differ.
 
     Args:
-        model: a trained model.
+        denoiser: a trained model, or anything else that keeps the contract of `denoiser`. On a cluster it is sent to
+            the workers, so that they must be able to import what it is made of.
         n: how many points.
         out: a new file. Its name ends in `.npy`, an (n, 2) float64 array; in `.csv`, with the columns x and y, which
             `load` reads; or in `.parquet`, with the same columns.
@@ -132,18 +144,22 @@ def generate(
         progress: whether to show progress bars.
 
     Raises:
+        TypeError: what is given is no denoiser.
+        ValueError: the sampler was made for another schedule.
         ChunksError: `n`, `seed` or `out` can't be used, the file is there, its folder of chunks is another job's, or
             another process is at it.
         ConnectionError: there is no scheduler at that address, or it or its workers went away.
         OSError: no room on the disk, for one. A note on this and on all other errors, `KeyboardInterrupt` too, says
             how many chunks are kept.
     """
+    check_denoiser(denoiser)
     _check(Path(out), n, seed)
-    sampler = ancestral(model.schedule) if sampler is None else sampler
+    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
+    sampler.check(denoiser.schedule)
     chunks = Chunks(Path(out), n, CHUNK * BLOCK)
-    with chunks.open(_about(model, units, seed, sampler)):
+    with chunks.open(_about(denoiser, units, seed, sampler)):
         done = n - sum(map(chunks.size, chunks.missing()))
-        draw = partial(sample, model, seed=seed, sampler=sampler)
+        draw = partial(sample, denoiser, seed=seed, sampler=sampler)
         calls = ((k, partial(draw, chunks.size(k), first_block=CHUNK * k)) for k in chunks.missing())
         with tqdm(total=n, initial=done, desc="sampling", unit="points", unit_scale=True, disable=not progress) as bar:
             made = _on_cluster(scheduler, calls, bar) if scheduler and done < n else _here(calls, bar)
@@ -195,13 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check(options.out, options.points, options.seed)  # before a training that takes minutes
         schedule = sigmoid()
         sampler = _sampler(schedule, options.sampler, options.steps)
-        # the original's number of epochs is the run that the notebooks know
-        kept = Recipe.checkpoints if options.epochs == Recipe.epochs else (options.epochs,)
-        recipe = Recipe(epochs=options.epochs, checkpoints=kept)
+        recipe = Recipe(epochs=options.epochs)
         data = dataset(options.data)
         run = fit(DiffusionGenerator(schedule=schedule), data, recipe, progress=not options.quiet)
         generate(
-            run.model(options.epochs),
+            run.model(),
             options.points,
             options.out,
             units=data.units,

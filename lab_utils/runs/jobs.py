@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import cloudpickle
 from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import WORKERS
 from lab_utils.base.files import clear_parts, write_whole
 from lab_utils.base.tensors import DamagedError, load_tensors, save_tensors
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.training import Recipe, Trainer
 
 SAVE_EVERY = 100  # epochs between two savings of the state from which an interrupted training goes on
@@ -53,13 +55,15 @@ class Job:
 
     Attributes:
         folder: where its state, its checkpoints and its configuration stand.
-        config: all that its result depends on; of it, "model" says what to build.
+        config: all that its result depends on, as JSON can tell it.
+        build: makes the network that is to be trained, with its first weights.
         train: (n, 2) float32 training points in normalised units.
         recipe: how to train.
     """
 
     folder: Path
     config: dict[str, Any]
+    build: Callable[[], DenoisingModule]
     train: Tensor
     recipe: Recipe
 
@@ -92,7 +96,7 @@ class Job:
 
     def _fresh(self) -> Trainer:
         # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-        return Trainer(DiffusionGenerator.from_config(self.config["model"]), self.train, self.recipe)
+        return Trainer(self.build(), self.train, self.recipe)
 
     def carry_on(self) -> Generator[Trainer]:
         """Train what is left, and save what each epoch owes; give the trainer after each.
@@ -203,7 +207,8 @@ def _leave_with_parent() -> None:
         os._exit(1)  # nobody is left to be told, or to hold the lock
 
 
-def _carry_on(name: str, job: Job) -> None:
+def _carry_on(name: str, packed: bytes) -> None:
+    job: Job = pickle.loads(packed)
     with closing(job.carry_on()) as trainers:
         for trainer in trainers:
             _told.put((name, trainer.losses[-1]))
@@ -215,7 +220,8 @@ def _in_processes(jobs: Mapping[str, Job]) -> Generator[Told]:
     context = get_context("spawn")  # a fork would copy locks that other threads hold
     told, stop = context.SimpleQueue(), context.Event()
     with ProcessPoolExecutor(min(WORKERS, len(jobs)), context, _join, (told, stop)) as pool:
-        running = {pool.submit(_carry_on, *job) for job in jobs.items()}
+        # cloudpickle also packs a class that was written in a notebook, which no other process can import
+        running = {pool.submit(_carry_on, name, cloudpickle.dumps(job)) for name, job in jobs.items()}
         try:
             while running:
                 finished, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.base.files import DATA
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import KINDS
@@ -147,7 +148,7 @@ def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset
     return network, data, Recipe(**c, checkpoints=checkpoints)
 
 
-def _mean_log_likelihood(model: DiffusionGenerator, points: Tensor) -> float:
+def _mean_log_likelihood(model: DenoisingModule, points: Tensor) -> float:
     """In nats a point; with more steps where long ones fold the plane, and NaN where shorter ones do so too."""
     for nodes in (64, 256):
         with suppress(FlowError):
@@ -155,9 +156,7 @@ def _mean_log_likelihood(model: DiffusionGenerator, points: Tensor) -> float:
     return math.nan
 
 
-def measure_model(
-    model: DiffusionGenerator, configuration: Mapping[str, Any], *, last: bool = True
-) -> dict[str, float]:
+def measure_model(model: DenoisingModule, configuration: Mapping[str, Any], *, last: bool = True) -> dict[str, float]:
     """The measures of one trained model: its loss, where along t it could be less, and its samples' distances.
 
     Distances are multiples of their floors, and NaN for a model gone so far astray that some points are not finite. The

@@ -37,7 +37,9 @@ def posterior_explorer(
         number: of the training point that is noised first.
     """
     text: dict[str, Any] = {"style": STYLE, "layout": LAYOUT}
-    time = widgets.IntSlider(300, min=0, max=schedule.timesteps - 1, description="timestep t", **text)
+    time = widgets.IntSlider(
+        3 * schedule.timesteps // 10, min=0, max=schedule.timesteps - 1, description="timestep t", **text
+    )
     which = widgets.IntSlider(number, min=0, max=len(data.train) - 1, description="point", **text)
     picture, words = Picture(clickable=True), widgets.HTML()
     points = data.units.restore(data.train)

@@ -16,7 +16,7 @@ import ipywidgets as widgets
 
 from lab_utils import figures
 from lab_utils.base.files import alone_at
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule
 from lab_utils.diffusion.samplers import dpm_solver
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import Schedule
@@ -35,7 +35,7 @@ STEPS = 20  # of their sampler
 class Watch:
     """The floor of a training, and how far above it a network is.
 
-    Timesteps count as the recipe draws them, so that the floor is that of the training's own losses.
+    Timesteps count as the recipe draws and weighs them, so that the floor is that of the training's own losses.
 
     Args:
         data: what is learnt.
@@ -50,10 +50,11 @@ class Watch:
     def __init__(self, data: Dataset, schedule: Schedule, recipe: Recipe) -> None:
         self._noised = noise(data.train, schedule, draws=DRAWS)
         self._best = answers(BestDenoiser(data.train, schedule), self._noised)
-        self._counts = schedule.timesteps * timestep_probabilities(schedule, recipe.timesteps)[self._noised.t]
+        drawn, weighed = (timestep_probabilities(schedule, how) for how in (recipe.timesteps, recipe.weights))
+        self._counts = (schedule.timesteps**2 * drawn * weighed)[self._noised.t]
         self.floor, self.error = mean_and_error(squared(self._best, self._noised.epsilon) * self._counts)
 
-    def excess(self, network: DiffusionGenerator) -> float:
+    def excess(self, network: Denoiser) -> float:
         """How far above the floor the mean loss of the network is."""
         return float((squared(answers(network, self._noised), self._best) * self._counts).mean())
 
@@ -69,9 +70,10 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
     """
 
     def __init__(
-        self, network: DiffusionGenerator, data: Dataset, recipe: Recipe | None = None, *, every: float = 2.0
+        self, network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, every: float = 2.0
     ) -> None:
         self._job, self._data, self._every = job_of(network, data, recipe), data, every
+        self._sampler = dpm_solver(network.schedule, min(STEPS, network.schedule.timesteps))
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._excess: dict[int, float] = {}
@@ -129,7 +131,7 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
     def _show(self, watch: Watch, trainer: Trainer) -> None:
         epoch, epochs, restore = trainer.epoch, self._job.recipe.epochs, self._data.units.restore
         self._excess[epoch] = watch.excess(trainer.averaged)
-        samples = sample(trainer.averaged, SHOWN, sampler=dpm_solver(trainer.network.schedule, STEPS), workers=1)
+        samples = sample(trainer.averaged, SHOWN, sampler=self._sampler, workers=1)
         drawn = figures.training_view(
             trainer.losses, watch.floor, self._excess, restore(samples), restore(self._data.held_out[:5000])
         )

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab_utils.diffusion.samplers import PURE_NOISE, ancestral, ddim, dpm_solver, even_in_log_snr, reverse_step
 from lab_utils.diffusion.sampling import sample
@@ -157,7 +159,7 @@ def test_what_no_sampler_can_be_is_refused():
     for make in (ddim, dpm_solver, even_in_log_snr):
         for steps in (1, 0, 2.5, True):
             with pytest.raises(
-                ValueError, match=f"the number of timesteps must be a whole number of 2 or more, not {steps}"
+                ValueError, match=f"the number of timesteps must be a whole number of 2 or more, up to .*, not {steps}"
             ):
                 make(SHORT, steps)
 
@@ -175,16 +177,32 @@ def test_timesteps_are_even_in_the_log_of_the_snr():
     assert taken == sorted(set(taken))
 
 
-@pytest.mark.parametrize(("timesteps", "most", "count"), [(1, 2, 1), (2, 64, 2), (5, 1000, 5), (1000, 2, 2)])
-def test_there_are_no_more_than_the_schedule_has(timesteps, most, count):
-    taken = even_in_log_snr(linear(timesteps=timesteps), most)
-    assert len(taken) == count
-    assert taken[-1] == timesteps - 1
+@given(
+    timesteps=st.integers(1, 60), data=st.data(), least=st.floats(0, 1), make=st.sampled_from([linear, cosine, sigmoid])
+)
+def test_there_are_as_many_as_were_asked_for_all_different(timesteps, data, least, make):
+    steps = data.draw(st.integers(min(2, timesteps), timesteps))
+    schedule = make(timesteps=timesteps)
+    taken = even_in_log_snr(schedule, steps, least=least)
+    assert len(taken) == steps
+    assert taken == sorted(set(taken))
+    assert taken[0] == 0
+    assert taken[-1] == max(steps, int((schedule.alphas_cumprod >= least).sum())) - 1
+
+
+@pytest.mark.parametrize("make", [ddim, dpm_solver])
+@pytest.mark.parametrize("steps", [2, 16, 20, 576, 673, 674, 998, 999, 1000])
+def test_a_sampler_has_the_number_of_steps_that_was_asked_for(make, steps):
+    assert len(make(linear(), steps)) == steps
+
+
+def test_more_than_the_schedule_has_are_refused():
+    with pytest.raises(ValueError, match="up to 50, not 51"):
+        ddim(linear(timesteps=50), 51)
 
 
 def test_all_are_taken_where_as_many_are_asked_for():
-    for most in (1000, 2000):
-        assert even_in_log_snr(sigmoid(), most) == list(range(1000))
+    assert even_in_log_snr(sigmoid(), 1000) == list(range(1000))
 
 
 @pytest.mark.parametrize("make", [linear, sigmoid, cosine])
@@ -211,5 +229,5 @@ def test_towns_noised_to_where_a_way_begins_cannot_be_told_from_pure_noise():
 
 def test_where_all_is_noise_a_way_still_has_its_first_timestep():
     schedule = Schedule(torch.tensor([0.995, 0.5, 0.5, 0.9], dtype=torch.float64))
-    assert dpm_solver(schedule, 3).timesteps == (0,)
+    assert dpm_solver(schedule, 3).timesteps == (2, 1, 0)
     assert even_in_log_snr(schedule, 3) == [0, 2, 3]

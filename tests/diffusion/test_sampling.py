@@ -7,13 +7,15 @@ import time
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tqdm import tqdm
 
 from lab_utils.diffusion import sampling
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step
 from lab_utils.diffusion.sampling import BLOCK, initial_noise, sample, snapshots
-from lab_utils.diffusion.schedules import linear, sigmoid
+from lab_utils.diffusion.schedules import Schedule, linear, sigmoid
 
 SHORT = sigmoid(timesteps=8)
 
@@ -81,11 +83,11 @@ def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     """Algorithm 2 written out, for the points of one block, step by step from `reverse_step`."""
     denoiser = Recorder()
     generator = sampling._generator(3, 0)
-    x = torch.randn(5, 2, generator=generator)
+    x = torch.randn(BLOCK, 2, generator=generator)[:5]
     assert torch.equal(x, initial_noise(5, seed=3))
     coefficients = ancestral(SHORT).coefficients.flip(0).tolist()
     for t in range(7, -1, -1):
-        noise = torch.randn(5, 2, generator=generator) if t else torch.zeros(5, 2)
+        noise = torch.randn(BLOCK, 2, generator=generator)[:5] if t else torch.zeros(5, 2)
         x = reverse_step(coefficients[t], x, denoiser.epsilon(x, torch.tensor(t)), noise)
     torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
 
@@ -96,11 +98,11 @@ def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
     kept = snapshots(denoiser, 5, range(len(sampler) + 1), seed=3, sampler=sampler)
     assert tuple(seen[0] for seen in denoiser.seen) == sampler.timesteps
     generator = sampling._generator(3, 0)
-    x, before = torch.randn(5, 2, generator=generator), None
+    x, before = torch.randn(BLOCK, 2, generator=generator)[:5], None
     for k, (row, (p, q)) in enumerate(zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)):
         torch.testing.assert_close(kept[k], x)
         epsilon = denoiser.epsilon(x, torch.tensor(0))
-        noise = torch.randn(5, 2, generator=generator) if row[2] else torch.zeros(5, 2)
+        noise = torch.randn(BLOCK, 2, generator=generator)[:5] if row[2] else torch.zeros(5, 2)
         x, before = reverse_step(row, x, epsilon, noise, before), p * x - q * epsilon
     torch.testing.assert_close(kept[len(sampler)], x)
     assert torch.equal(sample(denoiser, 5, seed=3, sampler=sampler), kept[len(sampler)])
@@ -182,16 +184,42 @@ def test_a_block_cut_in_two_has_the_noise_of_the_whole_one():
     n = BLOCK // 4 + 1
     assert len([*sampling._shares(n)]) == 2
     generator = sampling._generator(4, 0)
-    x = torch.randn(n, 2, generator=generator)
+    x = torch.randn(BLOCK, 2, generator=generator)[:n]
     for a, _, c, _ in ancestral(SHORT).coefficients.tolist():
-        x = a * x + (c * torch.randn(n, 2, generator=generator) if c else 0)
+        x = a * x + (c * torch.randn(BLOCK, 2, generator=generator)[:n] if c else 0)
     torch.testing.assert_close(sample(Recorder(factor=0.0), n, seed=4), x, rtol=1e-5, atol=1e-5)
 
 
-def test_more_points_begin_with_the_same_whole_blocks():
-    few, many = sample(Recorder(), BLOCK, seed=2), sample(Recorder(), 2 * BLOCK, seed=2)
-    assert torch.equal(many[:BLOCK], few)
-    assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:BLOCK], initial_noise(BLOCK, seed=2))
+@pytest.mark.parametrize("n", [1, 7, BLOCK // 4 + 1, BLOCK - 1, BLOCK, BLOCK + 300])
+def test_fewer_points_are_the_first_of_more(n):
+    few, many = sample(Recorder(), n, seed=2), sample(Recorder(), 2 * BLOCK, seed=2)
+    assert torch.equal(many[:n], few)
+    assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:n], initial_noise(n, seed=2))
+
+
+@given(
+    one=st.tuples(st.integers(0, 2**70), st.integers(0, 2**20)),
+    other=st.tuples(st.integers(0, 2**70), st.integers(0, 2**20)),
+)
+@example(one=(2**32 + 5, 0), other=(5, 1))
+@example(one=(2**64 + 5, 0), other=(5, 0))
+def test_no_two_seeds_or_blocks_have_the_same_noise(one, other):
+    drawn = [torch.randn(4, generator=sampling._generator(*which)) for which in (one, other)]
+    assert torch.equal(*drawn) == (one == other)
+
+
+def test_a_sampler_of_another_schedule_is_refused_and_both_are_named():
+    other = linear(timesteps=8)
+    with pytest.raises(ValueError, match=r"made for linear \(.*timesteps = 8\), and the denoiser has .*; make one for"):
+        sample(Recorder(), 3, sampler=ancestral(other))
+    same = Schedule(SHORT.betas.clone())  # the same betas under another name are no other schedule
+    assert torch.equal(sample(Recorder(), 3, sampler=ancestral(same)), sample(Recorder(), 3))
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None, True])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number of 0 or more"):
+        sample(Recorder(), 3, seed=seed)
 
 
 def test_one_point_alone_can_be_sampled():
@@ -259,7 +287,7 @@ def test_no_global_random_state_is_read_or_changed():
 @pytest.mark.parametrize("n", [0, -3])
 def test_no_points_are_refused(n):
     for call in (lambda: sample(Recorder(), n), lambda: snapshots(Recorder(), n, [0])):
-        with pytest.raises(ValueError, match=f"n must be 1 or more, not {n}"):
+        with pytest.raises(ValueError, match=f"n must be a whole number of 1 or more, not {n}"):
             call()
 
 

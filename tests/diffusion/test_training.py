@@ -1,11 +1,13 @@
 """Training is the loop of the paper, its choices do what their names say, and it lowers the loss to where it can go."""
 
+import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from small_runs import DATA, RECIPE, SCHEDULE, gaussian, network, same
@@ -228,13 +230,43 @@ def test_a_million_points_take_their_own_memory_and_that_of_their_order():
         ({"warmup": -1}, r"warmup must be a whole number of 0 or more, not -1"),
         ({"ema_decay": 1.0}, r"ema_decay must lie in \[0, 1\); got 1.0"),
         ({"ema_decay": -0.1}, r"ema_decay must lie in \[0, 1\)"),
-        ({"epochs": 100}, r"checkpoints must lie in 1 … 100 epochs; got \[200, 500, 1000, 2000\]"),
+        ({"epochs": 100, "checkpoints": (200, 50)}, r"checkpoints must lie in 1 … 100 epochs; got \[200\]"),
+        ({"checkpoints": "200"}, "checkpoints must be several epochs"),
+        ({"checkpoints": 200}, "checkpoints must be several epochs"),
         ({"checkpoints": (0, 5)}, r"checkpoints must lie in 1 … 2000 epochs; got \[0\]"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused_with_the_name_of_the_number(arguments, reason):
     with pytest.raises(ValueError, match=reason):
         Recipe(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"), [(1, (1,)), (200, (200,)), (201, (200, 201)), (500, (200, 500)), (2000, (200, 500, 1000, 2000))]
+)
+def test_any_number_of_epochs_has_checkpoints_that_fit(epochs, kept):
+    assert Recipe(epochs=epochs).checkpoints == kept
+
+
+def test_numbers_of_numpy_make_the_same_recipe():
+    recipe = Recipe(
+        epochs=np.int64(30), learning_rate=np.float32(0.5), checkpoints=np.array([10, 30]), seed=np.int32(2)
+    )
+    plain = Recipe(epochs=30, learning_rate=0.5, checkpoints=(10, 30), seed=2)
+    assert recipe == plain
+    assert json.dumps(asdict(recipe)) == json.dumps(asdict(plain))
+
+
+@pytest.mark.parametrize("how", ["log-SNR", "detail"])
+@pytest.mark.parametrize("schedule", [linear(0.2, 0.5, 10), linear(0.3, 0.3, 1), sigmoid(), linear()])
+def test_timesteps_have_chances_or_there_is_an_error_and_never_nan(schedule, how):
+    if schedule.timesteps < 20 and (how == "detail" or schedule.timesteps == 1):
+        with pytest.raises(ValueError, match="can't be drawn"):
+            timestep_probabilities(schedule, how)
+        return
+    chances = timestep_probabilities(schedule, how)
+    assert float(chances.sum()) == pytest.approx(1)
+    assert chances.min() >= 0
 
 
 def test_the_usual_recipe_is_the_original_reports():

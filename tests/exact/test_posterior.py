@@ -32,6 +32,6 @@ def test_the_more_noise_the_more_candidates():
 
 
 def test_candidates_of_equal_chances_are_their_number():
-    known = Knowledge(0, 1.0, *[torch.zeros(2)] * 3, torch.tensor([0.25] * 4 + [0.0] * 6, dtype=torch.float64))
+    known = Knowledge(0, 1000, 1.0, *[torch.zeros(2)] * 3, torch.tensor([0.25] * 4 + [0.0] * 6, dtype=torch.float64))
     assert known.candidates == pytest.approx(4)
     assert known.text == "t = 0: noise of 1; 4 points of the data may be behind it; the best guess misses by 0"

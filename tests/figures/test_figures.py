@@ -74,7 +74,7 @@ def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
 def known(n):
     """What is known of a point that may come from the first two of `n` places."""
     places = (torch.tensor(place) for place in ((1.0, 2.0), (1.5, 2.5), (1.2, 2.2)))
-    return Knowledge(300, 9.0, *places, torch.tensor([0.75, 0.25] + [0.0] * (n - 2)))
+    return Knowledge(300, 1000, 9.0, *places, torch.tensor([0.75, 0.25] + [0.0] * (n - 2)))
 
 
 def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(points):
@@ -164,23 +164,27 @@ def test_many_distances_stand_in_rows_and_say_which_are_better_when_higher():
     assert shown[3].get_ylim()[0] > 0
 
 
-def test_loss_and_floor_along_t_are_drawn_on_the_same_axes():
+@pytest.mark.parametrize("timesteps", [50, 1000])
+def test_loss_and_floor_along_t_are_drawn_on_the_same_axes(timesteps):
     floor, loss = np.linspace(0.9, 0, 10), np.linspace(0.95, 0.01, 10)
     left, right = figures.losses_along_t(
-        {"linear": floor, "sigmoid": floor / 2}, {"linear": loss, "sigmoid": loss}
+        {"linear": floor, "sigmoid": floor / 2}, {"linear": loss, "sigmoid": loss}, timesteps=timesteps
     ).axes
     assert np.array_equal(left.lines[0].get_ydata(), loss)
-    assert list(left.lines[0].get_xdata()[[0, -1]]) == [50, 950]  # the middle of each stretch
+    assert list(left.lines[0].get_xdata()[[0, -1]]) == [
+        timesteps / 20,
+        timesteps * 19 / 20,
+    ]  # the middle of each stretch
     assert left.get_ylim() == right.get_ylim()
     top = left.collections[0].get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx(0.9)
 
 
 def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
-    along = {name: {200: np.full(20, 1e-2), 2000: np.full(20, 1e-3)} for name in ("linear", "sigmoid")}
+    along = {name: {200: np.full(20, 1e-2), 2000: np.full(20, 1e-3)} for name in ("linear", "a schedule of one's own")}
     checkpoints = {name: ([200, 2000], [0.01, 0.005]) for name in along}
     curve = np.linspace(0.02, 0.01, 500)
-    figure = figures.excess(checkpoints, dict.fromkeys(along, curve), along, window=100)
+    figure = figures.excess(checkpoints, dict.fromkeys(along, curve), along, timesteps=1000, window=100)
     left, middle, right = figure.axes
     smooth, marks = left.lines[:2]
     assert smooth.get_ydata()[0] == pytest.approx(curve[:100].mean())

@@ -27,10 +27,10 @@ HELD_OUT = normal(3000)
 
 def test_the_pairs_are_disjoint_sets_of_held_out_points_and_differ():
     benchmark = Benchmark(HELD_OUT, size=700, draws=6)
-    assert len(benchmark.pairs) == 6
+    assert len(benchmark.pairs()) == 6
     known = set(map(tuple, HELD_OUT.tolist()))
     seen = set()
-    for reference, rival in benchmark.pairs:
+    for reference, rival in benchmark.pairs():
         assert reference.shape == rival.shape == (700, 2)
         one, two = set(map(tuple, reference.tolist())), set(map(tuple, rival.tolist()))
         assert len(one) == len(two) == 700
@@ -41,7 +41,7 @@ def test_the_pairs_are_disjoint_sets_of_held_out_points_and_differ():
 
 
 def test_all_held_out_points_can_be_used():
-    (pair,) = Benchmark(HELD_OUT, size=1500, draws=1).pairs
+    (pair,) = Benchmark(HELD_OUT, size=1500, draws=1).pairs()
     assert sorted(torch.cat(pair).tolist()) == sorted(HELD_OUT.tolist())
 
 
@@ -50,8 +50,8 @@ def test_the_numbers_of_a_measure_are_medians_and_percentiles_of_single_distance
     """The floor of the magnitude, over all pairs, or the first eight; the generated sets against the first three."""
     benchmark = Benchmark(HELD_OUT, TRAIN, size=200, draws=10, references=3)
     generated = [normal(200, 8), 1.1 * normal(200, 9)]
-    floors = [ALL[name](rival, reference) for reference, rival in benchmark.pairs[: 8 if name == "W2" else 10]]
-    values = [ALL[name](points, reference) for points in generated for reference, _ in benchmark.pairs[:3]]
+    floors = [ALL[name](rival, reference) for reference, rival in benchmark.pairs()[: 8 if name == "W2" else 10]]
+    values = [ALL[name](points, reference) for points in generated for reference, _ in benchmark.pairs()[:3]]
     assert benchmark.floors(name) == pytest.approx(floors, rel=1e-9)
     measure = benchmark.measure(name, *generated)
     assert measure.floor == pytest.approx(np.median(np.abs(floors)))
@@ -150,7 +150,8 @@ def test_floors_are_worked_out_once(monkeypatch):
     [
         (HELD_OUT, {"size": 1501}, "of 1501 points need 3002 held-out points; there are 3000: use a .* most 1500$"),
         (HELD_OUT[1:], {"size": 1500}, "of 1500 points need 3000 held-out points; there are 2999: use a .* most 1499$"),
-        (HELD_OUT, {}, "sets of 5000 points need 10000"),
+        (57 * HELD_OUT, {}, "not in normalised units: along an axis they spread by 5[5-9].*units.normalise"),
+        (HELD_OUT / 9, {}, "not in normalised units"),
         (HELD_OUT, {"size": 0}, "1 or more; got 0, 20 and 5"),
         (HELD_OUT, {"size": 10, "draws": 0}, "1 or more; got 10, 0 and 5"),
         (HELD_OUT, {"size": 10, "references": 0}, "1 or more; got 10, 20 and 0"),
@@ -163,12 +164,39 @@ def test_a_benchmark_that_cannot_be_is_refused(held_out, arguments, reason):
         Benchmark(held_out, **arguments)
 
 
+def test_the_usual_size_is_5000_or_half_of_the_points():
+    assert Benchmark(HELD_OUT).size == 1500
+    assert Benchmark(HELD_OUT.repeat(4, 1)).size == 5000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_set_of_any_size_has_the_floor_of_its_own_size(name):
+    """Rivals as large as the set are held against the same references."""
+    benchmark = Benchmark(HELD_OUT, TRAIN, size=200, draws=4, references=2)
+    for size in (60, 200, 350):
+        pairs = benchmark.pairs(size)
+        assert [(len(reference), len(rival)) for reference, rival in pairs] == [(200, size)] * 4
+        floors = [ALL[name](rival, reference) for reference, rival in pairs]
+        assert benchmark.floors(name, size) == pytest.approx(floors, rel=1e-9)
+        measure = benchmark.measure(name, normal(size, 5))
+        values = [ALL[name](normal(size, 5), reference) for reference, _ in pairs[:2]]
+        assert measure.value == pytest.approx(np.median(values))
+        assert measure.floor == pytest.approx(np.median(np.abs(floors)))
+
+
+def test_arrays_are_measured_as_tensors_are():
+    arrays = Benchmark(HELD_OUT.numpy(), TRAIN.numpy(), size=100, draws=3)
+    tensors = Benchmark(HELD_OUT, TRAIN, size=100, draws=3)
+    points = normal(100, 5)
+    assert arrays.measure_all(points.numpy()) == tensors.measure_all(points)
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
     ("generated", "reason"),
     [
-        ([normal(51)], "the floor was drawn for 50 points; got 51"),
-        ([normal(50), normal(49)], "the floor was drawn for 50 points; got 49"),
+        ([normal(2951)], "of 3000 held-out points 50 are the reference, and 2950 are left .*Give at most 2950"),
+        ([normal(50), normal(49)], r"of several sizes have no floor in common; got sets of \[49, 50\]"),
         ([], "at least one set"),
         ([torch.full((50, 2), math.nan)], "generated points must be finite; 50 are not"),
         ([torch.zeros(50, 3)], r"generated must .* shape \(50, 3\)"),

@@ -141,7 +141,7 @@ def test_it_leaves_no_gradients_behind_and_works_where_they_are_off(denoiser):
 
 @pytest.mark.parametrize("nodes", [1, 0, 2.5, True])
 def test_fewer_than_two_nodes_are_refused(nodes):
-    with pytest.raises(ValueError, match=rf"the number of timesteps must be a whole number of 2 or more, not {nodes}"):
+    with pytest.raises(ValueError, match=rf"must be a whole number of 2 or more, .*not {nodes}"):
         log_likelihood(DiffusionGenerator(), normal(3), nodes=nodes)
 
 

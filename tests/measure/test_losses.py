@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
@@ -194,14 +195,14 @@ def test_answers_do_not_depend_on_blocks_or_threads(schedule, monkeypatch):
 # --- the gradient's aim and chance
 
 
-class Constant(torch.nn.Module):
+class Constant(DenoisingModule):
     """It answers its two weights, whatever the point."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(linear())
         self.weight = torch.nn.Parameter(torch.zeros(2))
 
-    def forward(self, x_t, t):
+    def predict(self, x_t, t):
         return self.weight.expand(len(x_t), 2)
 
 

@@ -230,7 +230,7 @@ def test_an_interruption_while_the_file_is_put_together_costs_no_point(out, monk
     [
         ({"seed": 8}, "seed 7, not 8"),
         ({"n": N + 1}, f"points {N}, not {N + 1}"),
-        ({"model": random_model(1)}, "model sigmoid, .*, not sigmoid, "),
+        ({"model": random_model(1)}, "model DiffusionGenerator, sigmoid, .*, not DiffusionGenerator, sigmoid, "),
         ({"sampler": ddim(MODEL.schedule, 3)}, r"sampler DPM-Solver.*, 3 steps, .*, not DDIM, η = 0, 3 steps"),
         ({"sampler": dpm_solver(MODEL.schedule, 4)}, "sampler .* 3 steps, .* 4 steps, "),
         ({"units": Units(UNITS.shift, 1.0)}, r"units \[12.3, -45.6, 0.33\d*\], not \[12.3, -45.6, 1.0\]"),
@@ -364,7 +364,7 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
         (["--out", "nowhere/points.npy"], "can't write into the folder nowhere"),
         (["--seed", "-1"], "the seed must be 0 or more, not -1"),
         (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler ddim or dpm; ddpm takes all 1000"),
-        (["--steps", "1"], "whole number of 2 or more, not 1"),
+        (["--steps", "1"], "whole number of 2 or more, up to 1000, not 1"),
         (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
     ],
@@ -391,8 +391,8 @@ def test_the_command_takes_the_model_of_the_readme(out, monkeypatch, options, sa
     calls = []
 
     class Run:
-        def model(self, epoch):
-            return f"model of {epoch}"
+        def model(self):
+            return "the last model"
 
     monkeypatch.setattr(generate, "fit", lambda *arguments, **named: calls.append((arguments, named)) or Run())
     monkeypatch.setattr(generate, "generate", lambda *arguments, **named: calls.append((arguments, named)))
@@ -401,7 +401,7 @@ def test_the_command_takes_the_model_of_the_readme(out, monkeypatch, options, sa
     assert network.config == DiffusionGenerator(schedule=sigmoid()).config
     assert data.checksum == dataset("cities").checksum
     assert recipe == Recipe()
-    assert (model, n, path, named["seed"], named["scheduler"]) == ("model of 2000", 5, out, 0, None)
+    assert (model, n, path, named["seed"], named["scheduler"]) == ("the last model", 5, out, 0, None)
     assert torch.equal(named["units"].shift, data.units.shift)
     assert named["sampler"].name == sampler.name
     assert torch.equal(named["sampler"].coefficients, sampler.coefficients)

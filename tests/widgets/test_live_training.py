@@ -131,10 +131,13 @@ def test_it_waits_for_whoever_trains_the_same(capsys):
     assert training.status.value.startswith("done")
 
 
-@pytest.mark.parametrize("timesteps", ["uniform", "detail"])
-def test_the_floor_is_that_of_what_the_training_draws(timesteps):
+@pytest.mark.parametrize(
+    ("timesteps", "weights"),
+    [("uniform", "uniform"), ("detail", "uniform"), ("uniform", "log-SNR"), ("detail", "log-SNR")],
+)
+def test_the_floor_is_that_of_what_the_training_draws_and_weighs(timesteps, weights):
     """The mean of the losses that a trainer with the best denoiser's answers would have."""
-    recipe = replace(RECIPE, timesteps=timesteps)
+    recipe = replace(RECIPE, timesteps=timesteps, weights=weights)
     trainer = Trainer(network(), DATA.train, recipe)
     best = BestDenoiser(DATA.train, trainer.network.schedule)
     trainer.network.predict = best.epsilon
