@@ -14,7 +14,7 @@ from pathlib import Path
 from lab_utils import WORKERS
 from lab_utils.base.files import PROJECT
 from lab_utils.study import sampler_study, sweeps
-from lab_utils.study.running import RunsFailedError, run_table
+from lab_utils.study.running import RunsFailedError, code_version, run_table
 from lab_utils.study.table import TableError
 
 TABLES = {"study": sweeps.run, "samplers": sampler_study.run}  # the file's name → what makes a run of it
@@ -46,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.only:
         path = options.out / f"{name}.csv"
         try:
-            run_table(TABLES[name], grids[name], path, scheduler=options.scheduler, workers=options.workers)
+            rows = run_table(TABLES[name], grids[name], path, scheduler=options.scheduler, workers=options.workers)
         except (TableError, RunsFailedError, ConnectionError) as error:
             print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130
+        if others := int((rows["lab"] != code_version(TABLES[name])).sum()):
+            print(f"{others} of {len(rows)} rows in {path} were made by another version of the code (column lab)")
     return 0
 
 

@@ -11,6 +11,7 @@ A script needs `if __name__ == "__main__":` around that call, because the worker
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -21,8 +22,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+import lab_utils
 from lab_utils import WORKERS
-from lab_utils.base.files import processor
+from lab_utils.base.files import processor, sha256
 from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.study.table import (
     FACTS,
@@ -44,6 +46,17 @@ class RunsFailedError(RuntimeError):
     """Some runs failed, and all others are in the file; the message names each, and says what went wrong."""
 
 
+DECIDE = ("points", "diffusion", "exact", "measure")  # the rooms whose code decides what a run gives
+
+
+def code_version(function: Function) -> str:
+    """The lab's version, and a checksum of the code that decides what `function` gives: its own file, and `DECIDE`."""
+    files = [path for room in DECIDE for path in sorted((Path(lab_utils.__file__).parent / room).glob("*.py"))]
+    own = getattr(sys.modules.get(function.__module__), "__file__", None)
+    content = b"".join(path.read_bytes() for path in [*files, *([Path(own)] if own else [])])
+    return f"{version('ddpm-lab')}+{sha256(content)[:8]}"
+
+
 def _run(function: Function, configuration: Configuration, inputs: list[str]) -> Rows:
     """Run one configuration, in a worker; give its rows as they will stand in the file.
 
@@ -61,7 +74,7 @@ def _run(function: Function, configuration: Configuration, inputs: list[str]) ->
     about = {
         **{name: cell(name, value) for name, value in configuration.items()},
         "run": run_key(configuration),
-        "lab": version("ddpm-lab"),
+        "lab": code_version(function),
         "python": platform.python_version(),
         "torch": version("torch"),
         "processor": processor(),

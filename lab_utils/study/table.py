@@ -4,7 +4,7 @@ The file has one line for each row that a run gave. Its columns are, in this ord
 
     run                                     the run's key, a checksum of its configuration
     (the configuration's columns)           what the function was called with
-    lab, python, torch, processor, seconds  where it ran and how long it took, the same in all rows of a run
+    lab, python, torch, processor, seconds  which code ran where, and for how long; the same in all rows of a run
     (the results' columns)                  what the function gave
 
 Lines are sorted by the configuration's columns, numbers as numbers, so which run ended first leaves no trace.

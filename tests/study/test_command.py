@@ -1,12 +1,13 @@
 """`make study` completes both tables, hands on what it was told, and says what went wrong."""
 
+import pandas as pd
 import pytest
 
 from lab_utils.base.files import DATA
 from lab_utils.study import __main__ as command
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.study.__main__ import main
-from lab_utils.study.running import RunsFailedError
+from lab_utils.study.running import RunsFailedError, code_version
 from lab_utils.study.table import TableError
 
 
@@ -16,12 +17,13 @@ def calls(monkeypatch):
 
     def run_table(function, configurations, path, **named):
         made.append((function, [*configurations], path, named))
+        return pd.DataFrame({"lab": [code_version(function), "0.1.0", "0.1.0"]})
 
     monkeypatch.setattr(command, "run_table", run_table)
     return made
 
 
-def test_both_tables_are_completed_unless_one_is_chosen(calls):
+def test_both_tables_are_completed_unless_one_is_chosen_and_old_rows_are_counted(calls, capsys):
     assert main([]) == 0
     assert [(function, path) for function, _, path, _ in calls] == [
         (sweeps.run, DATA / "study.csv"),
@@ -29,6 +31,8 @@ def test_both_tables_are_completed_unless_one_is_chosen(calls):
     ]
     assert main(["--only", "samplers"]) == 0
     assert calls[2][0] is sampler_study.run
+    told = f"2 of 3 rows in {DATA / 'samplers.csv'} were made by another version of the code"
+    assert told in capsys.readouterr().out
     assert len(calls) == 3
 
 

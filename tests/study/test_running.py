@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,11 @@ import psutil
 import pytest
 from clusters import threads
 
+import lab_utils
 from lab_utils import THREADS
 from lab_utils.runs import engine
 from lab_utils.runs.engine import as_finished, connect
+from lab_utils.study import running
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.table import FACTS, TableError, read_table, run_key
 
@@ -416,3 +419,17 @@ def test_where_no_worker_comes_nobody_waits_for_ever(path, tmp_path, monkeypatch
     with cluster, pytest.raises(ConnectionError, match=r"0 of 3 runs are in .* \(there was no worker for 2 s\)"):
         run_table(partial(noted, tmp_path / "log"), table, path, scheduler=cluster.scheduler_address)
     assert not path.exists()
+
+
+def test_a_row_says_which_code_made_it(path, address, monkeypatch, tmp_path):
+    """Another version of a room that decides, or of the function's own file, is another one; another room's is not."""
+    (row,) = run_table(results, [TABLE[0]], path, scheduler=address, progress=False)["lab"].unique()
+    assert row == running.code_version(results)
+    package = tmp_path / "package"
+    shutil.copytree(Path(lab_utils.__file__).parent, package)
+    monkeypatch.setattr(lab_utils, "__file__", str(package / "__init__.py"))
+    assert running.code_version(results) == row
+    (package / "figures" / "style.py").write_text("")
+    assert running.code_version(results) == row
+    (package / "measure" / "cells.py").write_text("")
+    assert running.code_version(results) != row
