@@ -32,11 +32,6 @@ def _generator(seed: int, block: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
-def _normal(generator: torch.Generator) -> Tensor:
-    """The noise of a whole block, however few of its points are wanted: so fewer points are a part of more."""
-    return torch.randn(BLOCK, 2, generator=generator)
-
-
 def _blocks(n: int) -> list[range]:
     """The numbers of the points in each block of `n` points."""
     return [range(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
@@ -57,7 +52,7 @@ def initial_noise(n: int, seed: int = SEED) -> Tensor:
         ValueError: for n below 1, or a seed that is no whole number of 0 or more.
     """
     _check_count(n, seed)
-    return torch.cat([_normal(_generator(seed, k)) for k in range(len(_blocks(n)))])[:n]
+    return torch.cat([torch.randn(len(block), 2, generator=_generator(seed, k)) for k, block in enumerate(_blocks(n))])
 
 
 def _check_count(n: int, seed: int) -> None:
@@ -89,7 +84,8 @@ def snapshots(
 
     Args:
         denoiser: a trained model, the best denoiser, or anything else that keeps the contract of `denoiser`.
-        n: how many points. Fewer points with the same seed are the first of more.
+        n: how many points. With the same seed, fewer points are the first of more in whole blocks of `BLOCK`; a last
+            block that isn't whole has points of its own.
         after: numbers of finished steps, from 0 to all. After k steps the points are what would enter the denoiser
             at the sampler's timestep number k (of all T steps at t = T−1−k); after all they are finished.
         seed: same seed, same initial noise and same noise at each step, for any denoiser.
@@ -123,8 +119,8 @@ def snapshots(
     @torch.inference_mode()
     def run(block: range, share: range) -> int:
         generator = _generator(seed, first_block + block.start // BLOCK)
-        drawn = _normal(generator)
-        noise = drawn[share.start - block.start :][: len(share)]
+        drawn = torch.randn(len(block), 2, generator=generator)
+        noise = drawn[share.start - block.start :][: len(share)]  # of a whole block, for it is the same however shared
         x, estimate = noise.clone(), torch.zeros_like(noise)
         kept_here = {k: points[share.start : share.stop] for k, points in results.items()}
         epsilon_at = answers(len(x))

@@ -83,11 +83,11 @@ def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     """Algorithm 2 written out, for the points of one block, step by step from `reverse_step`."""
     denoiser = Recorder()
     generator = sampling._generator(3, 0)
-    x = torch.randn(BLOCK, 2, generator=generator)[:5]
+    x = torch.randn(5, 2, generator=generator)
     assert torch.equal(x, initial_noise(5, seed=3))
     coefficients = ancestral(SHORT).coefficients.flip(0).tolist()
     for t in range(7, -1, -1):
-        noise = torch.randn(BLOCK, 2, generator=generator)[:5] if t else torch.zeros(5, 2)
+        noise = torch.randn(5, 2, generator=generator) if t else torch.zeros(5, 2)
         x = reverse_step(coefficients[t], x, denoiser.epsilon(x, torch.tensor(t)), noise)
     torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
 
@@ -98,11 +98,11 @@ def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
     kept = snapshots(denoiser, 5, range(len(sampler) + 1), seed=3, sampler=sampler)
     assert tuple(seen[0] for seen in denoiser.seen) == sampler.timesteps
     generator = sampling._generator(3, 0)
-    x, before = torch.randn(BLOCK, 2, generator=generator)[:5], None
+    x, before = torch.randn(5, 2, generator=generator), None
     for k, (row, (p, q)) in enumerate(zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)):
         torch.testing.assert_close(kept[k], x)
         epsilon = denoiser.epsilon(x, torch.tensor(0))
-        noise = torch.randn(BLOCK, 2, generator=generator)[:5] if row[2] else torch.zeros(5, 2)
+        noise = torch.randn(5, 2, generator=generator) if row[2] else torch.zeros(5, 2)
         x, before = reverse_step(row, x, epsilon, noise, before), p * x - q * epsilon
     torch.testing.assert_close(kept[len(sampler)], x)
     assert torch.equal(sample(denoiser, 5, seed=3, sampler=sampler), kept[len(sampler)])
@@ -184,17 +184,19 @@ def test_a_block_cut_in_two_has_the_noise_of_the_whole_one():
     n = BLOCK // 4 + 1
     assert len([*sampling._shares(n)]) == 2
     generator = sampling._generator(4, 0)
-    x = torch.randn(BLOCK, 2, generator=generator)[:n]
+    x = torch.randn(n, 2, generator=generator)
     for a, _, c, _ in ancestral(SHORT).coefficients.tolist():
-        x = a * x + (c * torch.randn(BLOCK, 2, generator=generator)[:n] if c else 0)
+        x = a * x + (c * torch.randn(n, 2, generator=generator) if c else 0)
     torch.testing.assert_close(sample(Recorder(factor=0.0), n, seed=4), x, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [1, 7, BLOCK // 4 + 1, BLOCK - 1, BLOCK, BLOCK + 300])
-def test_fewer_points_are_the_first_of_more(n):
+@pytest.mark.parametrize("n", [BLOCK - 1, BLOCK, BLOCK + 300])
+def test_fewer_points_are_the_first_of_more_in_whole_blocks(n):
     few, many = sample(Recorder(), n, seed=2), sample(Recorder(), 2 * BLOCK, seed=2)
-    assert torch.equal(many[:n], few)
-    assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:n], initial_noise(n, seed=2))
+    whole = n // BLOCK * BLOCK
+    assert torch.equal(many[:whole], few[:whole])
+    assert torch.equal(initial_noise(2 * BLOCK, seed=2)[:whole], initial_noise(n, seed=2)[:whole])
+    assert n == whole or not torch.equal(many[whole:n], few[whole:])
 
 
 @given(
