@@ -363,14 +363,13 @@ NOTEBOOK = """
 import sys
 sys.path.insert(0, {tests!r})
 from IPython.core.interactiveshell import InteractiveShell
-shell = InteractiveShell.instance()
 cell = '''
 import torch
 from torch import nn
 from small_runs import DATA, RECIPE
 from lab_utils.diffusion import DenoisingModule, sigmoid
 from lab_utils.runs import fit_all
-FACTOR = {factor}
+FACTOR = %d
 class Mine(DenoisingModule):
     def __init__(self, timesteps):
         super().__init__(sigmoid(timesteps=timesteps))
@@ -386,21 +385,19 @@ runs = fit_all({{"a": Mine(20), "b": Mine(30)}}, DATA, RECIPE, progress=False)
 print(*(run.folder.name for run in runs.values()), type(runs["a"].model()).__name__)
 '''
 if __name__ == "__main__":
-    assert shell.run_cell(cell).success
+    shell = InteractiveShell.instance()
+    for factor in (1, 1, 2):
+        assert shell.run_cell(cell % factor).success
 """
 
 
 @pytest.mark.usefixtures("cache")
 def test_a_class_from_a_notebook_is_trained_in_other_processes_and_another_one_when_its_code_changes():
     """Two networks at a time are trained in processes that can't import a notebook."""
-
-    def run(factor):
-        script = NOTEBOOK.format(tests=str(Path(__file__).parent), factor=factor)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout.split()[-3:]
-
-    first, again, other = run(1), run(1), run(2)
+    command = [sys.executable, "-c", NOTEBOOK.format(tests=str(Path(__file__).parent))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    first, again, other = (line.split() for line in done.stdout.splitlines())
     assert first == again
     assert first[2] == "Mine"
     assert {*first[:2]}.isdisjoint(other[:2])

@@ -34,7 +34,7 @@ def bytes_of(folder):
 
 KILLS, ROUNDS = often(20, 500), often(3, 50)
 SETTING = """
-import os, random, signal, sys, threading, time
+import os, random, signal, stat, sys, threading, time
 from dataclasses import replace
 from pathlib import Path
 from tqdm import tqdm
@@ -94,7 +94,7 @@ def half(fsync, number):
     count = 0
     def _fsync(descriptor):
         nonlocal count
-        count += 1
+        count += stat.S_ISREG(os.fstat(descriptor).st_mode)  # after a file its folder is synced, too
         if count == number:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)

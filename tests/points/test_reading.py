@@ -1,6 +1,7 @@
 """Files are read honestly: what can't be points is refused, and it is said where and why."""
 
 import importlib.util
+import shlex
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -243,7 +244,7 @@ def test_without_a_choice_the_numeric_columns_are_listed_with_the_call_to_make()
     said = str(caught.value)
     assert "With numbers there are 'bill', 'depth'." in said
     assert f"load({path!r}, columns=('bill', 'depth'))" in said
-    assert said.endswith(f"make report DATA={path} COLUMNS=bill,depth")
+    assert said.endswith(f"make report DATA={shlex.quote(path)} COLUMNS=bill,depth")
 
 
 def test_the_row_with_a_gap_is_named_and_may_be_left_out(capsys):
