@@ -234,7 +234,8 @@ def test_an_object_without_epsilon_is_refused_by_name():
         (lambda x, t: None, "it gave NoneType"),
         (lambda x, t: x - x.mean(dim=0), "answers a point differently when it is asked with others"),
         (lambda x, t: nn.functional.dropout(x), "two answers to the same question"),
-        (Normalising(), "answers a point differently|more than 1 value|call its method eval"),
+        (Normalising(), "Normalising answers a point differently .* eval"),
+        (lambda x, t: x / 0, "answers that are not finite: 12 of 12"),
     ],
 )
 def test_a_module_that_breaks_a_promise_is_refused_at_once(module, says):
@@ -244,6 +245,30 @@ def test_a_module_that_breaks_a_promise_is_refused_at_once(module, says):
 
 def test_a_module_that_normalises_over_the_batch_is_taken_once_it_is_in_eval():
     assert sample(denoiser(Normalising().eval(), SCHEDULE), 3).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: sample(awake(), 3, sampler="dpm"), "a sampler is made by ancestral, ddim or dpm_solver.*'dpm'"),
+        (lambda: Small("sigmoid"), "Small needs a Schedule, such as sigmoid"),
+        (lambda: denoiser(Foreign, SCHEDULE), "made of a module or a function, which is called; got <class"),
+        (lambda: denoiser("model.pt", SCHEDULE), "which is called; got 'model.pt'"),
+        (lambda: fit(awake(), DATA.train), "data must be a Dataset, .*not Tensor"),
+        (lambda: fit(awake(), DATA, 20), "recipe must be a Recipe, .*not int"),
+        (lambda: mean_loss(Foreign(), POINTS), "Foreign is no denoiser"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_with_what_was_expected(call, says):
+    with pytest.raises((TypeError, AttributeError), match=says):
+        call()
+
+
+def test_a_run_is_no_denoiser_and_the_message_says_where_its_models_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    run = fit(awake(), DATA, RECIPE, progress=False)
+    with pytest.raises(TypeError, match=r"Run is no denoiser, but it has models: take one of them, `.model\(\)`"):
+        sample(run, 3)
 
 
 def test_wrapping_needs_a_schedule_and_a_known_target():
@@ -330,6 +355,18 @@ def test_equal_networks_are_trained_once():
     assert torch.equal(runs["one"].losses, runs["two"].losses)
 
 
+class Forgetful(Small):
+    """Its config lacks what it is built from."""
+
+    def __init__(self, schedule, width=8, depth=1, sign=1):
+        super().__init__(schedule, width)
+        self.sign = sign
+        self.more = nn.ModuleList(nn.Linear(2, 2) for _ in range(depth))
+
+    def predict(self, x_t, t):
+        return self.sign * super().predict(x_t, t)
+
+
 class NoConfig(Small):
     def __init__(self, schedule):
         super().__init__(schedule)
@@ -342,6 +379,9 @@ class NoConfig(Small):
     [
         (lambda: NoConfig(SCHEDULE), "NoConfig can't be trained by `fit`.*lacks `config`"),
         (lambda: denoiser(Foreign(), SCHEDULE), "can't be trained by `fit`.*`Trainer` trains it"),
+        (lambda: Forgetful(SCHEDULE, sign=-1), "Forgetful.from_config.* builds another network"),
+        (lambda: Forgetful(SCHEDULE, depth=2), "Forgetful.from_config.* doesn't build the same network again"),
+        (lambda: Small(sigmoid(-4.0, 4.0, timesteps=20)), "Small.from_config.* has another schedule"),
         (lambda: BestDenoiser(POINTS, SCHEDULE), "BestDenoiser can't be trained: it is no torch.nn.Module"),
         (lambda: Foreign(), "Foreign is no denoiser: it has no `schedule`"),
         (lambda: awake().double(), "its weights are torch.float64; they must be float32"),

@@ -42,6 +42,8 @@ class Denoiser(Protocol):
 def check_denoiser(denoiser: Any) -> None:
     """Raise a `TypeError` unless it has a schedule and can be asked for the noise; its answers are not looked at."""
     what = type(denoiser).__name__
+    if callable(getattr(denoiser, "model", None)):
+        raise TypeError(f"{what} is no denoiser, but it has models: take one of them, `.model()`")
     if not isinstance(getattr(denoiser, "schedule", None), Schedule):
         raise TypeError(f"{what} is no denoiser: it has no `schedule` (a Schedule); {WRAP}")
     if not callable(getattr(denoiser, "epsilon", None)):
@@ -51,7 +53,8 @@ def check_denoiser(denoiser: Any) -> None:
 @torch.no_grad()
 def check_answers(denoiser: Denoiser) -> None:
     """Ask a denoiser a few questions, and raise a `ValueError` that says which promise its answers break."""
-    what, last = type(denoiser).__name__, denoiser.schedule.timesteps - 1
+    what = type(getattr(denoiser, "module", denoiser)).__name__  # of what somebody wrapped, its own name
+    last = denoiser.schedule.timesteps - 1
     x_t = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
     t = torch.tensor([0, last, last // 2, last // 3, last // 4, last])
 
@@ -64,21 +67,27 @@ def check_answers(denoiser: Denoiser) -> None:
         return given
 
     together = ask(x_t, t)
-    if not torch.equal(together.nan_to_num(), ask(x_t, t).nan_to_num()):
+    if not together.isfinite().all():
+        raise ValueError(f"{what} gives answers that are not finite: {int((~together.isfinite()).sum())} of 12 numbers")
+    if not torch.equal(together, ask(x_t, t)):
         raise ValueError(
-            f"{what} gives two answers to the same question; if it has dropout, call its method eval() first"
+            f"{what} gives two answers to the same question; does it change x_t in place? If it has dropout, call its "
+            "method eval() first (in `__init__`, where `fit` builds it)"
         )
+    _compare(what, together[:2], ask(x_t[:2], t[:2]))
     ask(x_t.double(), t)
     for shape in ((), (1,)):
         ask(x_t, t[1].reshape(shape))
-    for row in range(2):
-        alone = ask(x_t[row : row + 1], t[row : row + 1])
-        if not torch.allclose(together[row], alone[0], rtol=1e-3, atol=1e-4, equal_nan=True):
-            raise ValueError(
-                f"{what} answers a point differently when it is asked with others ({together[row].tolist()}) and alone "
-                f"({alone[0].tolist()}); each answer must depend on its own point only. If it normalises over the "
-                "batch, call its method eval() first"
-            )
+    _compare(what, together[:1], ask(x_t[:1], t[:1]))
+
+
+def _compare(what: str, many: Tensor, few: Tensor) -> None:
+    if not torch.allclose(many, few, rtol=1e-3, atol=1e-4):
+        raise ValueError(
+            f"{what} answers a point differently when it is asked with others ({many[0].tolist()}) and with fewer "
+            f"({few[0].tolist()}); each answer must depend on its own point only. If it normalises over the batch, "
+            "call its method eval() first (in `__init__`, where `fit` builds it)"
+        )
 
 
 def one_by_one(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answer]:
@@ -107,6 +116,8 @@ class DenoisingModule(nn.Module):
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"{type(self).__name__} needs a Schedule, such as sigmoid(); got {schedule!r:.80}")
         self.schedule = schedule
 
     @property
@@ -175,6 +186,8 @@ def denoiser(
         ValueError: for another kind of prediction; or its answers have another shape, or depend on other points of the
             batch, or differ from one call to the next.
     """
+    if isinstance(module, type) or not callable(module):
+        raise TypeError(f"a denoiser is made of a module or a function, which is called; got {module!r:.80}")
     if not isinstance(schedule, Schedule):
         raise TypeError(f"a denoiser needs the Schedule that it was trained with, not {type(schedule).__name__}")
     if predicts not in TARGETS:

@@ -55,6 +55,17 @@ def initial_noise(n: int, seed: int = SEED) -> Tensor:
     return torch.cat([torch.randn(len(block), 2, generator=_generator(seed, k)) for k, block in enumerate(_blocks(n))])
 
 
+def sampler_for(denoiser: Denoiser, sampler: Sampler | None) -> Sampler:
+    """The sampler, or all T ancestral steps where there is none, after a look at both; errors as for `snapshots`."""
+    check_denoiser(denoiser)
+    if sampler is None:
+        return ancestral(denoiser.schedule)
+    if not isinstance(sampler, Sampler):
+        raise TypeError(f"a sampler is made by ancestral, ddim or dpm_solver, of a schedule; got {sampler!r:.80}")
+    sampler.check(denoiser.schedule)
+    return sampler
+
+
 def _check_count(n: int, seed: int) -> None:
     if not is_whole(n, least=1):
         raise ValueError(f"n must be a whole number of 1 or more, not {n!r}")
@@ -102,11 +113,9 @@ def snapshots(
         TypeError: what is given is no denoiser.
         ValueError: for n below 1, a k below 0 or above the number of steps, or a sampler of another schedule.
     """
-    check_denoiser(denoiser)
     _check_count(n, seed)
     n, seed = int(n), int(seed)
-    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
-    sampler.check(denoiser.schedule)
+    sampler = sampler_for(denoiser, sampler)
     total = len(sampler)
     kept = sorted(set(after))
     if not kept or kept[0] < 0 or kept[-1] > total:
@@ -158,8 +167,7 @@ def sample(
     workers: int | None = None,
 ) -> Tensor:
     """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments and errors as for `snapshots`."""
-    check_denoiser(denoiser)
-    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
+    sampler = sampler_for(denoiser, sampler)
     total = len(sampler)
     return snapshots(
         denoiser,

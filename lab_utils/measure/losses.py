@@ -120,6 +120,7 @@ def mean_loss(denoiser: Denoiser, points: Tensor, *, draws: int = 50_000, seed: 
     The same seed gives the same noised points whatever the denoiser, so two of them differ by much less than the
     standard error says. Arguments and errors as for `noise`.
     """
+    check_denoiser(denoiser)
     noised = noise(points, denoiser.schedule, draws=draws, seed=seed)
     return mean_and_error(squared(answers(denoiser, noised), noised.epsilon))
 

@@ -71,6 +71,22 @@ def check_rebuildable(network: Any) -> None:
         json.dumps(network.config)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what}.config must be words and numbers that JSON can tell ({error})") from error
+    try:
+        again = network.from_config(network.config)
+        same = type(again) is type(network)
+        again.load_state_dict(network.state_dict())
+    except Exception as error:  # whatever somebody's own code raises
+        raise TypeError(f"{what}.from_config(config) doesn't build the same network again: {error}") from error
+    x_t = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([network.schedule.timesteps // 2])
+    with torch.no_grad():
+        same = same and torch.equal(again.schedule.betas, network.schedule.betas)
+        same = same and torch.allclose(again.epsilon(x_t, t), network.epsilon(x_t, t), rtol=1e-4, atol=1e-5)
+    if not same:
+        raise TypeError(
+            f"{what}.from_config(config) builds another network: with the same weights it is of another class, has "
+            "another schedule, or answers otherwise. Does `config` hold all that the network is built from?"
+        )
 
 
 def run_config(network: DenoisingModule, data: Dataset, recipe: Recipe) -> dict[str, Any]:
@@ -103,6 +119,10 @@ def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None
     """
     check_trainable(network)
     check_rebuildable(network)
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, as dataset(…) gives it, not {type(data).__name__}")
+    if not isinstance(recipe, Recipe | None):
+        raise TypeError(f"recipe must be a Recipe, such as Recipe(epochs=500), not {type(recipe).__name__}")
     recipe = recipe or Recipe()
     config = run_config(network, data, recipe)
     kind: Any = type(network)

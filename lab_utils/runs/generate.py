@@ -25,10 +25,10 @@ from tqdm import tqdm
 
 from lab_utils import SEED
 from lab_utils.base.files import code_checksum, in_a_line, sha256
-from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
+from lab_utils.diffusion.denoiser import Denoiser
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver
-from lab_utils.diffusion.sampling import BLOCK, sample
+from lab_utils.diffusion.sampling import BLOCK, sample, sampler_for
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.diffusion.training import Recipe
 from lab_utils.points.dataset import Units, dataset
@@ -152,10 +152,8 @@ def generate(
         OSError: no room on the disk, for one. A note on this and on all other errors, `KeyboardInterrupt` too, says
             how many chunks are kept.
     """
-    check_denoiser(denoiser)
+    sampler = sampler_for(denoiser, sampler)
     _check(Path(out), n, seed)
-    sampler = ancestral(denoiser.schedule) if sampler is None else sampler
-    sampler.check(denoiser.schedule)
     chunks = Chunks(Path(out), n, CHUNK * BLOCK)
     with chunks.open(_about(denoiser, units, seed, sampler)):
         done = n - sum(map(chunks.size, chunks.missing()))
@@ -192,7 +190,9 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--points", type=int, required=True, metavar="N", help="how many")
     add("--out", type=Path, required=True, metavar="FILE", help=f"a new file that ends in {', '.join(FORMATS)}")
-    add("--data", default="cities", help="cities, the name of a shape, or the path of a CSV file" + default)
+    add("--data", default="cities", help="cities, the name of a shape, or the path of a table" + default)
+    add("--columns", metavar="X,Y", help="of a table: those of x and y, by name or by number from 0")
+    add("--missing", choices=["raise", "drop"], default="raise", help="what becomes of rows without a value" + default)
     add("--epochs", type=int, default=Recipe.epochs, metavar="N", help="how long to train" + default)
     add("--sampler", choices=["ddpm", *USUAL], default="ddpm", help="way from noise to data" + default)
     usual = ", ".join(f"{steps} for {name}" for name, (_, steps) in USUAL.items())
@@ -212,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         schedule = sigmoid()
         sampler = _sampler(schedule, options.sampler, options.steps)
         recipe = Recipe(epochs=options.epochs)
-        data = dataset(options.data)
+        columns = options.columns.split(",") if options.columns else None
+        data = dataset(options.data, columns=columns, missing=options.missing)
         run = fit(DiffusionGenerator(schedule=schedule), data, recipe, progress=not options.quiet)
         generate(
             run.model(),
