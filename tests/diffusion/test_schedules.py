@@ -25,7 +25,6 @@ from lab_utils.diffusion.schedules import (
     sigmoid,
 )
 
-HEALTHY = sigmoid(-10.0, 8.0, reading="raw")  # the one kind of these here in which the doctor finds nothing
 ALL = {
     "linear": linear(),
     "cosine": cosine(),

@@ -5,32 +5,14 @@ import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
-from lab_utils.exact.mixtures import GaussianMixture
 
 EYE = torch.eye(2, dtype=torch.float64)
-KINDS = ("one for all", "one each", "full")
 
 
 def normal(n, seed=0):
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def mixture(kind, count=15):
-    """A mixture far from the origin, and its means, weights and (K, 2, 2) covariances."""
-    generator = torch.Generator().manual_seed(1)
-    means, weights = normal(count, 2) + 5, torch.rand(count, generator=generator, dtype=torch.float64)
-    roots = 0.5 * torch.randn(count, 2, 2, generator=generator, dtype=torch.float64)
-    given = {"one for all": torch.tensor(0.09), "one each": 0.01 + weights / 5, "full": roots @ roots.mT}[kind]
-    full = given if kind == "full" else given.double().reshape(-1, 1, 1) * EYE.expand(count, 2, 2)
-    return GaussianMixture(means, given, weights), means, weights, full
-
-
-def peer(means, weights, covariances):
-    """The same mixture as PyTorch has it."""
-    return MixtureSameFamily(Categorical(weights), MultivariateNormal(means, covariances))
 
 
 # --- kernels

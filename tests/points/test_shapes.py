@@ -1,7 +1,6 @@
 """The shapes are what they say, and draws of them are independent."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,19 +17,6 @@ from lab_utils.points.shapes import (
     SHAPES,
     draw,
 )
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write bytes to a CSV file and give its path."""
-
-    def _write(content: bytes) -> Path:
-        path = tmp_path / "points.csv"
-        path.write_bytes(content)
-        return path
-
-    return _write
-
 
 # --- shapes
 
