@@ -279,7 +279,7 @@ def made_up(lab=4.0, peer=50.0, reached=True, peers_too=True):
     """A run in which the lab takes `lab` seconds to all targets and a peer `peer`, if it gets there."""
 
     def curve(name, seconds, good):
-        multiples = {"energy distance": 1.2 if good else 7.0, "sharpness": 1.2 if good else None}
+        multiples = {"energy distance": 1.2 if good else 7.0, "blur": 1.2 if good else None}
         row = {"data": "cities", "contender": name, "checkpoint": seconds, "points": 1, **multiples}
         return [{**row, "seed": seed, "seconds": seconds * (1 + seed / 10)} for seed in range(5)]
 
@@ -290,7 +290,7 @@ def made_up(lab=4.0, peer=50.0, reached=True, peers_too=True):
     names = ["lab", "diffusers", "diffusers, tuned"] if peers_too else ["lab"]
     samplers = [
         {"data": "cities", "seed": seed, "contender": "lab", "sampler": f"{k} steps", "evaluations": k, "seconds": 9.0,
-         "energy distance": 1.2 + seed / 100, "sharpness": 1.2 + seed / 100}
+         "energy distance": 1.2 + seed / 100, "blur": 1.2 + seed / 100}
         for seed in range(5) for k in (16, 1000)
     ]  # fmt: skip
     return {
@@ -304,7 +304,7 @@ def made_up(lab=4.0, peer=50.0, reached=True, peers_too=True):
         "race": [row for name in names for row in curve(name, *((lab, True) if name == "lab" else (peer, reached)))],
         "samplers": samplers,
         "tuning": [{"data": "cities", "contender": "diffusers", "learning_rate": 1e-3, "batch_size": 256,
-                    "seconds": 5.0, "energy distance": 2.0, "sharpness": None}],
+                    "seconds": 5.0, "energy distance": 2.0, "blur": None}],
         "rates": [
             *(row for name in ("lab", "lab, 3 × 128") for row in rate(name, "sampling", 5000, 1.6e6, 2)),
             *rate("lab, as it comes", "training", 500, 2e5), *rate("lab, as it comes", "sampling", 5000, 9e5, 2),
@@ -369,7 +369,7 @@ def test_other_verdicts():
     assert said(result, "5000 points: 6").measured.startswith("8 [")  # beside the better choice of threads
     assert said(result, "5000 points: 6").holds
     assert said(result, "5000 points: 0.7").holds
-    assert said(result, "cities: 20 network evaluations as good as 1000 by sharpness").holds
+    assert said(result, "cities: 20 network evaluations as good as 1000 by blur").holds
     promise = said(result, "the lab as it comes, sampling")
     assert (promise.holds, promise.must) == (False, True)
     assert said(result, "the lab as it comes, training").holds
@@ -385,7 +385,7 @@ def test_other_verdicts():
 def test_a_row_in_which_a_peer_is_ahead_is_listed():
     assert verdicts.ahead(made_up()) == ["diffusers holds less memory for 5000 points"]
     found = verdicts.ahead(made_up(lab=60.0, peer=3.0))
-    assert "diffusers, tuned is first to 1.5 × the floor of the sharpness on cities: 3.6 s, the lab 72 s" in found
+    assert "diffusers, tuned is first to 1.5 × the floor of the blur on cities: 3.6 s, the lab 72 s" in found
     assert len(found) == 1 + 2 * 2 * 3
 
 

@@ -235,14 +235,14 @@ w2 = Distance(
 )
 
 
-# --- neighbours: sharpness, precision, coverage, copies
+# --- neighbours: blur, precision, coverage, copies
 
 
 def _median_nearest(x: Tensor, _: cKDTree, y: Tensor, tree: cKDTree) -> float:
     return float(np.median(tree.query(_array(x))[0]))
 
 
-sharpness = Distance(
+blur = Distance(
     """Median distance from a generated point to the nearest real one: small where contours are drawn sharply.
 
     It sees the detail, and nothing of the mass: points heaped in one real town would look perfect to it.
@@ -372,7 +372,7 @@ classifier = Distance(
 
 DISTANCES: dict[str, Distance] = {
     "energy distance": energy_distance,
-    "sharpness": sharpness,
+    "blur": blur,
     "sliced W1": sliced_w1,
     "W2": w2,
     "MMD": mmd,

@@ -27,7 +27,7 @@ def effect(ratio: Interval) -> str:
     return "no difference seen"
 
 
-def _compare(results: Results, change: Mapping[str, Any], to: Mapping[str, Any], measure: str = "sharpness") -> str:
+def _compare(results: Results, change: Mapping[str, Any], to: Mapping[str, Any], measure: str = "blur") -> str:
     """The effect of a change on one measure on both data sets, in words and numbers."""
     parts = []
     for data, name in DATA.items():
@@ -37,8 +37,8 @@ def _compare(results: Results, change: Mapping[str, Any], to: Mapping[str, Any],
 
 
 def _verdict(results: Results, change: Mapping[str, Any], to: Mapping[str, Any], words: Mapping[str, str]) -> str:
-    """The word for the change's effect on the sharpness."""
-    return _agreed(words[effect(results.ratio("sharpness", change, to, data=data))] for data in DATA)
+    """The word for the change's effect on the blur."""
+    return _agreed(words[effect(results.ratio("blur", change, to, data=data))] for data in DATA)
 
 
 def _agreed(verdicts: Iterable[str]) -> str:
@@ -74,7 +74,7 @@ def claims_table(results: Results) -> pd.DataFrame:
     loss = results.ratio("loss", base, epoch=2000, to_epoch=200)
     excess = results.ratio("excess", base, epoch=2000, to_epoch=200)
     share = results.values("floor") / results.values("loss")
-    sharper = results.ratio("sharpness", base, epoch=2000, to_epoch=200)
+    sharper = results.ratio("blur", base, epoch=2000, to_epoch=200)
     mass = results.ratio("energy distance", base, epoch=2000, to_epoch=200)
     wide = {**DECAY, "width": 128}
     short = {**BETTER, "epochs": 500}
@@ -116,7 +116,7 @@ def claims_table(results: Results) -> pd.DataFrame:
         (
             "The quality of the samples improved markedly all the same.",
             "true" if sharper.high < 1 else "not seen",
-            f"From 200 to 2000 epochs: sharpness × {sharper} ({effect(sharper)}); energy distance × {mass} "
+            f"From 200 to 2000 epochs: blur × {sharper} ({effect(sharper)}); energy distance × {mass} "
             f"({effect(mass)}).",
             "Figures 9 to 12",
         ),

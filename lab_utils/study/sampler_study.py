@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 TABLE = DATA / "samplers.csv"
 SEEDS = 5  # of the sampling; every network is trained with seed 0
-DISTANCES = ("energy distance", "sliced W1", "sharpness", "coverage")
+DISTANCES = ("energy distance", "sliced W1", "blur", "coverage")
 
 NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER, "last weights": {"ema_decay": 0.0}}
 BEST = "best denoiser"

@@ -63,7 +63,7 @@ SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
 MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
 BETTER: Configuration = {**MORE_STEPS, "width": 128}
 
-ALWAYS = ("energy distance", "sharpness", "copies")  # at each checkpoint; at the last also the rest, and W2
+ALWAYS = ("energy distance", "blur", "copies")  # at each checkpoint; at the last also the rest, and W2
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
 
 SWEEPS: dict[str, list[Configuration]] = {

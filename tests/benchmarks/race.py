@@ -23,7 +23,7 @@ from lab_utils.points.dataset import SPLIT, Dataset, dataset
 
 Row = dict[str, Any]
 
-MEASURES = ("energy distance", "sharpness")
+MEASURES = ("energy distance", "blur")
 TARGETS = (4.0, 2.0, 1.5)  # multiples of the floor
 SIZE = 5000  # points in a sample
 FIRST, STEP = 0.5, math.sqrt(2)  # the first look, in seconds of training, and each next one's factor
@@ -140,7 +140,7 @@ def grid(kind: type[Contender]) -> list[dict[str, float]]:
 def tune(kind: type[Contender], jury: Judge, budget: float) -> list[Row]:
     """Train a peer with each of its settings for `budget` seconds, one seed; the best comes first.
 
-    The best has the lowest energy distance; of those with the same to two digits, the lowest sharpness.
+    The best has the lowest energy distance; of those with the same to two digits, the lowest blur.
     """
     rows = []
     for settings in grid(kind):
@@ -153,7 +153,7 @@ def tune(kind: type[Contender], jury: Judge, budget: float) -> list[Row]:
 def _rank(row: Row) -> tuple[float, float]:
     if row["energy distance"] is None:
         return math.inf, math.inf
-    return float(f"{row['energy distance']:.2g}"), row["sharpness"]
+    return float(f"{row['energy distance']:.2g}"), row["blur"]
 
 
 def entrants(

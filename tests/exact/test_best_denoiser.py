@@ -11,7 +11,7 @@ from lab_utils.exact import mixtures
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.measure.benchmark import Benchmark
-from lab_utils.measure.distances import sharpness
+from lab_utils.measure.distances import blur
 from lab_utils.points.dataset import dataset
 
 SCHEDULES = {"linear": linear(), "sigmoid": sigmoid(), "short": sigmoid(timesteps=20)}
@@ -103,7 +103,7 @@ def test_what_it_samples_are_its_own_points_again(make):
     x = sample(BestDenoiser(points, make()), 600, seed=0)
     # after the last step, which adds no noise, an error of √(1−ᾱ_0) of ε would be 0.01
     distances = torch.cdist(x, points)
-    assert sharpness(x, points) < 1e-4
+    assert blur(x, points) < 1e-4
     assert distances.amin(1).max() < 0.05
     counts = torch.bincount(distances.argmin(1), minlength=12)
     error = math.sqrt(600 * (1 / 12) * (11 / 12))
@@ -171,7 +171,7 @@ def test_what_it_samples_of_a_mixture_are_new_points_of_it(make):
     data = dataset("eight_gaussians")
     x = sample(BestDenoiser(exact_mixture(data), make()), 3000, seed=0)
     benchmark = Benchmark(data.held_out, size=3000)
-    energy, sharp = (benchmark.measure(name, x) for name in ("energy distance", "sharpness"))
+    energy, sharp = (benchmark.measure(name, x) for name in ("energy distance", "blur"))
     assert energy.value < 2 * energy.floor_range[1]
     assert sharp.multiple == pytest.approx(1, abs=0.05)
 

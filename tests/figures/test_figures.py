@@ -141,8 +141,8 @@ def _measure(multiple):
 
 
 def test_multiples_show_value_interval_and_the_floors_own_spread():
-    measures = {"sharpness": {"linear": [_measure(3.0), _measure(2.0)], "sigmoid": [_measure(2.5), _measure(1.5)]}}
-    axes = figures.multiples([200, 2000], measures, {"sharpness": _measure(1.1)}).axes[0]
+    measures = {"blur": {"linear": [_measure(3.0), _measure(2.0)], "sigmoid": [_measure(2.5), _measure(1.5)]}}
+    axes = figures.multiples([200, 2000], measures, {"blur": _measure(1.1)}).axes[0]
     band = axes.patches[0]
     assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 2.0)
     linear_bars, sigmoid_bars = axes.containers
@@ -197,7 +197,7 @@ def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
 
 def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
     panels = {"towns": {"plain": [2.0, 2.2, 2.4], "better": [1.2, 1.4]}, "spiral": {"plain": [3.0], "better": [1.0]}}
-    left, right = figures.comparison(panels, "sharpness", log=True).axes
+    left, right = figures.comparison(panels, "blur", log=True).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["plain", "better"]
     assert left.get_ylim()[0] > left.get_ylim()[1]  # the first row is at the top
     seeds, mean = left.lines[:2]
@@ -206,17 +206,17 @@ def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
     assert list(seeds.get_ydata()) == [0, 0, 0]
     assert left.get_xlim() == right.get_xlim()
     assert right.get_xscale() == "log"
-    figure = figures.comparison(panels, "sharpness", log=True)
+    figure = figures.comparison(panels, "blur", log=True)
     figure.canvas.draw()
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert {"1", "1.5", "2", "3"} <= set(labels)  # and no powers of ten
-    assert figures.comparison(panels, "sharpness").axes[0].get_xscale() == "linear"
+    assert figures.comparison(panels, "blur").axes[0].get_xscale() == "linear"
 
 
 def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the_range_of_the_seeds():
     by_sampler = {"DDPM": ([1000], [[1.0, 3.0]]), "DDIM": ([5, 20], [[4.0, 8.0], [2.0, 2.0]])}
-    given = {"energy": {"network": by_sampler, "best": by_sampler}, "sharpness": {"network": by_sampler, "best": {}}}
-    figure = figures.evaluations(given, {"energy": (0.5, 2.0), "sharpness": (0.9, 1.1)})
+    given = {"energy": {"network": by_sampler, "best": by_sampler}, "blur": {"network": by_sampler, "best": {}}}
+    figure = figures.evaluations(given, {"energy": (0.5, 2.0), "blur": (0.9, 1.1)})
     axes = figure.axes
     assert [a.get_title() for a in axes] == ["network", "best", "", ""]
     assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [f"{d}, multiple of floor" for d in given]
@@ -236,7 +236,7 @@ def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_re
         {"kernels": ([1.4, 1.1], [1.0, 1.6])},
         {"a": ([1.0, 1.1], [2.0, 2.1]), "b": ([1.2], [1.1])},
         "copies",
-        "sharpness",
+        "blur",
         (0, 1),
     )
     (axes,) = figure.axes
@@ -245,7 +245,7 @@ def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_re
     assert (a.get_linestyle(), list(a.get_xdata()), list(a.get_ydata())) == ("None", [1.0, 1.1], [2.0, 2.1])
     assert a.get_marker() != b.get_marker()
     assert (list(real.get_xdata()), list(real.get_ydata())) == ([0], [1])
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "sharpness")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "blur")
 
 
 def test_differences_share_their_colours_which_end_on_both_sides_alike():

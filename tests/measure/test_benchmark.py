@@ -70,14 +70,14 @@ def test_the_numbers_of_a_measure_are_medians_and_percentiles_of_single_distance
     ("name", "low", "high"),
     [
         ("energy distance", 0.4, 2.5),
-        ("sharpness", 0.9, 1.1),
+        ("blur", 0.9, 1.1),
         ("sliced W1", 0.6, 1.7),
         ("W2", 0.8, 1.25),
         ("MMD", -4, 4),
     ],
 )
 def test_a_real_draw_measures_about_one_floor_and_a_wrong_one_more(name, low, high):
-    """The floor of the energy distance itself spreads by some 40 %, that of sharpness by a few percent."""
+    """The floor of the energy distance itself spreads by some 40 %, that of blur by a few percent."""
     size = 500 if name == "W2" else 1000
     benchmark = Benchmark(normal(12_000), size=size, draws=10)
     real, wide, wider = (
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_the_workers_and_another_s
 
 def test_floors_are_worked_out_once(monkeypatch):
     benchmark = Benchmark(HELD_OUT, size=50, draws=3)
-    floors = benchmark.floors("sharpness")
+    floors = benchmark.floors("blur")
     calls = []
     between = distances.mean_distance
     monkeypatch.setattr(distances, "mean_distance", lambda x, y: (calls.append(1), between(x, y))[1])
@@ -142,7 +142,7 @@ def test_floors_are_worked_out_once(monkeypatch):
     assert first > 0
     assert benchmark.floors("energy distance") == benchmark.floors("energy distance")
     assert len(calls) == first
-    assert benchmark.floors("sharpness") == floors
+    assert benchmark.floors("blur") == floors
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_all_distances_or_those_that_are_named_come_in_one_call():
     measures = benchmark.measure_all(*sets)
     assert tuple(measures) == benchmark.names == (*DISTANCES, "copies")
     assert all(measure == benchmark.measure(name, *sets) for name, measure in measures.items())
-    some = benchmark.measure_all(*sets, names=["MMD", "sharpness"])
-    assert some == {name: measures[name] for name in ("MMD", "sharpness")}
+    some = benchmark.measure_all(*sets, names=["MMD", "blur"])
+    assert some == {name: measures[name] for name in ("MMD", "blur")}
     with pytest.raises(ValueError, match=r"^nothing to measure: give at least one set of generated points$"):
         benchmark.measure_all()
 
@@ -240,7 +240,7 @@ def test_all_distances_or_those_that_are_named_come_in_one_call():
 @pytest.mark.parametrize(
     ("size", "names"),
     [
-        (1, {"energy distance", "sharpness", "sliced W1", "W2", "copies"}),
+        (1, {"energy distance", "blur", "sliced W1", "W2", "copies"}),
         (5, {*ALL} - {"coverage"}),
         (10_001, {*ALL} - {"W2"}),
     ],
@@ -270,8 +270,8 @@ def test_a_floor_of_0_gives_no_number_but_no_error_either():
     benchmark = Benchmark(normal(4).repeat(100, 1), size=50, draws=3)
     with warnings.catch_warnings(action="error"):
         away, upon = (
-            benchmark.measure("sharpness", normal(50, 9)),
-            benchmark.measure("sharpness", normal(4).repeat(13, 1)[:50]),
+            benchmark.measure("blur", normal(50, 9)),
+            benchmark.measure("blur", normal(4).repeat(13, 1)[:50]),
         )
     assert away.floor == upon.floor == 0
     assert away.multiple == math.inf

@@ -25,6 +25,7 @@ from lab_utils.measure.distances import (
     DIRECTIONS,
     DISTANCES,
     W2_MOST,
+    blur,
     classifier,
     copies,
     coverage,
@@ -32,7 +33,6 @@ from lab_utils.measure.distances import (
     mean_distance,
     mmd,
     precision,
-    sharpness,
     sliced_w1,
     w2,
 )
@@ -65,7 +65,7 @@ def test_a_set_is_at_distance_0_from_itself_and_from_itself_in_another_order(nam
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("sharpness", 0), ("precision", 1), ("coverage", 1), ("classifier", 0.5), ("copies", 0)]
+    ("name", "value"), [("blur", 0), ("precision", 1), ("coverage", 1), ("classifier", 0.5), ("copies", 0)]
 )
 def test_what_a_set_reads_against_itself(name, value):
     x = normal(700)
@@ -196,7 +196,7 @@ def test_on_a_line_the_energy_distance_is_scipys():
 def test_what_two_single_points_read():
     x, y = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
     assert energy_distance(x, y) == 10
-    assert sharpness(x, y) == w2(x, y) == 5
+    assert blur(x, y) == w2(x, y) == 5
     assert sliced_w1(x, y) == pytest.approx(5 * 2 / math.pi, rel=1e-3)
 
 
@@ -317,14 +317,14 @@ def test_w2_says_how_much_memory_too_many_points_would_need():
 def test_sharpness_is_the_median_distance_to_scikit_learns_nearest_neighbour(n, m):
     generated, real = 1.2 * normal(n, 1), normal(m, 2)
     nearest, _ = NearestNeighbors(n_neighbors=1).fit(real.numpy()).kneighbors(generated.numpy())
-    assert sharpness(generated, real) == pytest.approx(np.median(nearest), rel=1e-5)
+    assert blur(generated, real) == pytest.approx(np.median(nearest), rel=1e-5)
 
 
 def test_sharpness_is_from_the_generated_to_the_real_points_and_sees_no_mass():
     real = normal(500)
     heap = real[:1].repeat(500, 1)
-    assert sharpness(heap, real) == 0
-    assert sharpness(real, heap) > 0.5
+    assert blur(heap, real) == 0
+    assert blur(real, heap) > 0.5
     assert energy_distance(heap, real) > 0.5
 
 
@@ -429,7 +429,7 @@ def test_its_p_value_is_the_tail_of_the_binomial_and_true_to_its_word():
 # --- many points
 
 
-@pytest.mark.parametrize("name", ["sharpness", "sliced W1", "precision", "coverage", "copies"])
+@pytest.mark.parametrize("name", ["blur", "sliced W1", "precision", "coverage", "copies"])
 def test_forty_thousand_points_are_measured_in_seconds(name):
     assert 0 <= ALL[name](normal(40_000, 1), normal(40_000, 2)) <= 1
 

@@ -11,7 +11,7 @@ EPOCHS = (200, 2000)
 
 
 def table(aim=0.5, **factors):
-    """A study in which each change multiplies the sharpness by its factor, the same for all seeds but for a little."""
+    """A study in which each change multiplies the blur by its factor, the same for all seeds but for a little."""
     rows = []
     for sweep in SWEEPS.values():
         for change in sweep:
@@ -33,7 +33,7 @@ def table(aim=0.5, **factors):
                                 "data": data,
                                 "seed": seed,
                                 "epoch": epoch,
-                                "sharpness": 2 * factor * chance * late,
+                                "blur": 2 * factor * chance * late,
                                 "energy distance": chance,
                                 "loss": 0.37 - 0.005 * (epoch == epochs[-1]),
                                 "floor": 0.36,
@@ -83,7 +83,7 @@ def test_smooth_is_where_a_step_has_more_aim():
 def test_data_sets_that_do_not_agree_have_a_verdict_each():
     results = table(width__128=0.7)
     wide = results.table["width"].eq(128) & results.table["data"].eq("spiral")
-    results.table.loc[wide, "sharpness"] *= 2
+    results.table.loc[wide, "blur"] *= 2
     assert claims_table(results)["verdict"]["A network of larger capacity might help."] == "towns: true; spiral: false"
 
 
@@ -93,6 +93,6 @@ def test_claims_about_training_are_read_off_the_table():
     assert found["verdict"]["The quality of the samples improved markedly all the same."] == "true"
     assert found["verdict"]["That makes the learning less smooth."] == "true"
     assert "32.7%" in found["measured"]["The linear ᾱ reaches 0 too early."]
-    assert "sharpness × 0.8 [" in found["measured"]["The quality of the samples improved markedly all the same."]
+    assert "blur × 0.8 [" in found["measured"]["The quality of the samples improved markedly all the same."]
     assert (found["see"].str.len() > 0).all()
     assert len(found) == 11

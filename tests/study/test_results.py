@@ -13,7 +13,7 @@ from lab_utils.study.sweeps import BASE
 
 def rows(seeds=5, data="cities", epochs=(200, 2000), value=lambda seed, epoch: 2.0 + seed, **change):
     return [
-        {**BASE, **change, "data": data, "seed": seed, "epoch": epoch, "sharpness": value(seed, epoch)}
+        {**BASE, **change, "data": data, "seed": seed, "epoch": epoch, "blur": value(seed, epoch)}
         for seed in range(seeds)
         for epoch in epochs
     ]
@@ -32,8 +32,8 @@ def test_the_rows_are_those_of_one_configuration(results):
 
 
 def test_the_values_are_those_of_the_last_epoch_or_of_the_one_asked_for(results):
-    assert results.values("sharpness").to_dict() == {seed: 2.0 + seed for seed in range(5)}
-    at_200 = results.values("sharpness", {"width": 128}, epoch=200)
+    assert results.values("blur").to_dict() == {seed: 2.0 + seed for seed in range(5)}
+    at_200 = results.values("blur", {"width": 128}, epoch=200)
     assert at_200[2] == 4.0
 
 
@@ -41,14 +41,14 @@ def test_what_is_not_there_is_named(results):
     with pytest.raises(ValueError, match=r"no runs on cities with \{'depth': 6\}"):
         results.rows({"depth": 6})
     with pytest.raises(ValueError, match=r"after \[200, 2000\] epochs, not after 500"):
-        results.values("sharpness", epoch=500)
+        results.values("blur", epoch=500)
 
 
 def test_a_summary_is_the_means_by_name(results):
-    found = results.summary({"plain": {}, "wide": {"width": 128}}, ["sharpness"], epoch=200)
+    found = results.summary({"plain": {}, "wide": {"width": 128}}, ["blur"], epoch=200)
     assert found.index.tolist() == ["plain", "wide"]
-    assert found.loc["wide", "sharpness"] == str(results.mean("sharpness", {"width": 128}, epoch=200))
-    assert results.summary({"plain": {}}, ["sharpness"], data="spiral").iloc[0, 0] == "7 [7,\N{NO-BREAK SPACE}7]"
+    assert found.loc["wide", "blur"] == str(results.mean("blur", {"width": 128}, epoch=200))
+    assert results.summary({"plain": {}}, ["blur"], data="spiral").iloc[0, 0] == "7 [7,\N{NO-BREAK SPACE}7]"
 
 
 def test_the_interval_is_students():
@@ -82,7 +82,7 @@ def test_an_interval_excludes_what_lies_outside_and_nothing_if_it_is_not_known()
 
 def test_a_ratio_is_taken_seed_by_seed(results):
     """Here each seed's ratio is 0.5 × 1.1^k: paired, its spread is small, though that of the values is not."""
-    found = results.ratio("sharpness", {"width": 128})
+    found = results.ratio("blur", {"width": 128})
     logs = np.log([0.5 * 1.1**k for k in range(-2, 3)])
     half = stats.t.ppf(0.975, 4) * logs.std(ddof=1) / math.sqrt(5)
     assert found.mean == pytest.approx(0.5)
@@ -91,14 +91,14 @@ def test_a_ratio_is_taken_seed_by_seed(results):
 
 
 def test_a_ratio_over_time_and_of_seeds_that_both_have(results):
-    assert results.ratio("sharpness", {"width": 128}, {"width": 128}, epoch=2000, to_epoch=200).mean == pytest.approx(
+    assert results.ratio("blur", {"width": 128}, {"width": 128}, epoch=2000, to_epoch=200).mean == pytest.approx(
         0.5
     )
-    assert results.ratio("sharpness", {"width": 128}, to_epoch=2000, epoch=200).seeds == 5
+    assert results.ratio("blur", {"width": 128}, to_epoch=2000, epoch=200).seeds == 5
     fewer = Results(pd.DataFrame(rows(seeds=3) + rows(width=16)))
-    assert fewer.ratio("sharpness", {"width": 16}).seeds == 3
+    assert fewer.ratio("blur", {"width": 16}).seeds == 3
 
 
 def test_the_mean_is_over_seeds(results):
-    assert results.mean("sharpness").mean == 4
-    assert results.mean("sharpness", data="spiral").low == 7
+    assert results.mean("blur").mean == 4
+    assert results.mean("blur", data="spiral").low == 7

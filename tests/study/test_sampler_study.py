@@ -64,7 +64,7 @@ def test_a_run_measures_the_points_of_its_sampler_against_real_draws():
         (row,) = run({"data": "gaussian", "denoiser": BEST, "sampler": name, "steps": number, "seed": 3})
         points = sample(BestDenoiser(data.train, sigmoid()), 300, seed=3, sampler=way)
         assert row["evaluations"] == number
-        assert row["sharpness"] == pytest.approx(benchmark.measure("sharpness", points).multiple, rel=1e-4)
+        assert row["blur"] == pytest.approx(benchmark.measure("blur", points).multiple, rel=1e-4)
         assert row["farthest"] == pytest.approx(
             float(points.norm(dim=1).max() / data.train.norm(dim=1).max()), rel=1e-4
         )
@@ -84,14 +84,14 @@ def test_the_networks_are_recipes_that_the_lab_knows():
 
 def test_curves_have_a_row_for_each_number_of_evaluations_and_a_column_for_each_seed():
     rows = [
-        {"data": name, "denoiser": who, "sampler": "DDIM", "evaluations": k, "seed": seed, "sharpness": k + seed / 10}
+        {"data": name, "denoiser": who, "sampler": "DDIM", "evaluations": k, "seed": seed, "blur": k + seed / 10}
         for name in ("cities", "moons")
         for who in (*steps.NETWORKS, BEST)
         for k in (20, 5)
         for seed in (1, 0)
     ]
-    found = steps.curves(pd.DataFrame(rows), "cities", ["sharpness"], {"better": "wide", BEST: "the best"}, ["DDIM"])
-    assert [*found["sharpness"]] == ["wide", "the best"]
-    evaluations, multiples = found["sharpness"]["the best"]["DDIM"]
+    found = steps.curves(pd.DataFrame(rows), "cities", ["blur"], {"better": "wide", BEST: "the best"}, ["DDIM"])
+    assert [*found["blur"]] == ["wide", "the best"]
+    evaluations, multiples = found["blur"]["the best"]["DDIM"]
     assert evaluations.tolist() == [5, 20]
     assert multiples.tolist() == [[5, 5.1], [20, 20.1]]

@@ -108,7 +108,7 @@ def test_the_measures_are_those_of_the_model():
     real = data.held_out[:300]
     _, benchmark = study.data_and_draws("gaussian", 100)
     assert (benchmark.size, benchmark.references) == (300, 2)
-    assert measures["sharpness"] == benchmark.measure("sharpness", sample(model, 300, seed=3)).multiple
+    assert measures["blur"] == benchmark.measure("blur", sample(model, 300, seed=3)).multiple
     few = Benchmark(data.held_out, size=100, references=2)
     assert measures["W2"] == few.measure("W2", sample(model, 300, seed=3)[:100]).multiple
     assert math.isfinite(measures["log-likelihood"])
