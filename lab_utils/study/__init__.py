@@ -1,6 +1,6 @@
 """What was asked over many trainings, and the verdicts."""
 
-from lab_utils.study.claims import claims_table, effect
+from lab_utils.study.claims import claims_table
 from lab_utils.study.results import Interval, Results
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.sweeps import (
@@ -18,6 +18,7 @@ from lab_utils.study.sweeps import (
     measure_model,
 )
 from lab_utils.study.table import TableError, read_table, select
+from lab_utils.study.verdicts import described, effect, smallest, stated
 
 __all__ = [
     "BASE",
@@ -36,9 +37,12 @@ __all__ = [
     "TableError",
     "build",
     "claims_table",
+    "described",
     "effect",
     "measure_model",
     "read_table",
     "run_table",
     "select",
+    "smallest",
+    "stated",
 ]

@@ -18,29 +18,47 @@ NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and its 95 % confidence interval."""
+    """A mean over seeds and its 95 % confidence interval.
+
+    What varies from seed to seed is the training: the first weights, the batches, the noise, and the noise of the
+    sampling. All seeds of the study train on one draw of points, so an interval says nothing of another draw.
+
+    Attributes:
+        mean, low, high: the mean over the seeds and the ends of its interval. NaN if a seed's value is not known: a
+            mean over the trainings that came out well would be no mean over the trainings.
+        seeds: how many seeds have a value …
+        asked: … of how many.
+        known: the smallest and the largest known value; NaN if there is none.
+    """
 
     mean: float
     low: float
     high: float
     seeds: int
+    asked: int
+    known: tuple[float, float] = (math.nan, math.nan)
 
     @classmethod
     def of(cls, values: pd.Series[float]) -> Interval:
-        """Student's interval of what is known; infinite when that is one seed only."""
-        values = values.dropna()
-        n, mean = len(values), float(values.mean())
-        half = float(stdtrit(n - 1, 0.975) * values.std() / math.sqrt(n)) if n > 1 else math.inf
-        return cls(mean, mean - half, mean + half, n)
+        """Student's interval. It is infinite for one seed, and NaN if a value is not known."""
+        there = values.dropna()
+        n, known = len(there), (float(there.min()), float(there.max()))
+        if not 0 < n == len(values):
+            return cls(math.nan, math.nan, math.nan, n, len(values), known)
+        mean = float(there.mean())
+        half = float(stdtrit(n - 1, 0.975) * there.std() / math.sqrt(n)) if n > 1 else math.inf
+        return cls(mean, mean - half, mean + half, n, n, known)
 
     def excludes(self, value: float) -> bool:
-        """Whether the interval lies on one side of a value."""
+        """Whether the interval lies on one side of a value; an interval that is not known does not."""
         return self.low > value or self.high < value
 
     def __str__(self) -> str:
-        if not self.seeds:
-            return "–"
-        # so that a narrow table breaks its lines before an interval, not in it
+        # no-break spaces, so that a narrow table breaks its lines before an interval, not in it
+        if math.isnan(self.mean):
+            count = f"{self.seeds} of {self.asked} seeds"
+            low, high = self.known
+            return f"{count}: {low:.3g}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:.3g}" if self.seeds else count
         spread = f"[{self.low:.3g},\N{NO-BREAK SPACE}{self.high:.3g}]" if self.seeds > 1 else "(one seed)"
         return f"{self.mean:.3g} {spread}"
 
@@ -115,9 +133,51 @@ class Results:
     ) -> Interval:
         """How many times the measure of `to` that of `change` is: the geometric mean of the ratios, seed by seed.
 
-        Arguments and errors as for `values`; `to_epoch` is that of `to`, the same as `epoch` unless given.
+        Arguments and errors as for `values`; `to_epoch` is that of `to`, the same as `epoch` unless given. A seed that
+        only one of the two has is one whose ratio is not known.
+
+        Raises:
+            ValueError: if a value is 0 or below, so that it has no ratio; its difference can be asked for.
         """
-        above = self.values(measure, change, data=data, epoch=epoch)
-        below = self.values(measure, to, data=data, epoch=epoch if to_epoch is None else to_epoch)
-        found = Interval.of((above / below).map(math.log))  # seeds that only one of them has are not known
-        return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.seeds)
+        above, below = self._pair(measure, change, to, data, epoch, to_epoch)
+        for values in (above, below):
+            if (values <= 0).any():
+                raise ValueError(
+                    f"{measure!r} reads {float(values.min()):.3g} for seed {values.idxmin()} on {data}, and a ratio "
+                    "needs values above 0; ask for the difference(…) instead"
+                )
+        found = Interval.of((above / below).map(math.log))
+        mean, low, high, *known = map(math.exp, (found.mean, found.low, found.high, *found.known))
+        return Interval(mean, low, high, found.seeds, found.asked, (known[0], known[1]))
+
+    def difference(
+        self,
+        measure: str,
+        change: Mapping[str, Any],
+        to: Mapping[str, Any] = NOTHING,
+        *,
+        data: str = "cities",
+        epoch: int | None = None,
+        to_epoch: int | None = None,
+    ) -> Interval:
+        """By how much the measure of `change` exceeds that of `to`: the mean of the differences, seed by seed.
+
+        For measures that may be 0 or below: MMD, gradient signal, log-likelihood. Arguments and errors as for `values`
+        and `ratio`.
+        """
+        above, below = self._pair(measure, change, to, data, epoch, to_epoch)
+        return Interval.of(above - below)
+
+    def _pair(
+        self,
+        measure: str,
+        change: Mapping[str, Any],
+        to: Mapping[str, Any],
+        data: str,
+        epoch: int | None,
+        to_epoch: int | None,
+    ) -> tuple[pd.Series[float], pd.Series[float]]:
+        return (
+            self.values(measure, change, data=data, epoch=epoch),
+            self.values(measure, to, data=data, epoch=epoch if to_epoch is None else to_epoch),
+        )

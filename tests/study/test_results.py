@@ -56,14 +56,17 @@ def test_the_interval_is_students():
     found = Interval.of(values)
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
     assert (found.mean, found.low, found.high, found.seeds) == pytest.approx((values.mean(), low, high, 4))
-    assert str(Interval(1.234, 0.5, 2.0, 5)) == "1.23 [0.5,\N{NO-BREAK SPACE}2]"
+    assert str(Interval(1.234, 0.5, 2.0, 5, 5)) == "1.23 [0.5,\N{NO-BREAK SPACE}2]"
 
 
-def test_what_is_not_known_does_not_count():
-    known = pd.Series([1.0, 2.0, 4.0])
-    assert Interval.of(pd.Series([1.0, math.nan, 2.0, 4.0, math.nan])) == Interval.of(known)
+def test_what_is_not_known_is_counted_and_no_mean_is_given_without_it():
+    """A mean over the trainings that came out well is no mean over the trainings."""
+    found = Interval.of(pd.Series([1.0, math.nan, 2.0, 4.0, math.nan]))
+    assert (found.seeds, found.asked, found.known) == (3, 5, (1.0, 4.0))
+    assert all(math.isnan(number) for number in (found.mean, found.low, found.high))
+    assert str(found) == "3 of 5 seeds: 1\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}4"
     none = Interval.of(pd.Series([math.nan]))
-    assert (str(none), none.seeds, none.excludes(1)) == ("–", 0, False)
+    assert (str(none), none.seeds, none.excludes(1)) == ("0 of 1 seeds", 0, False)
 
 
 def test_one_seed_says_nothing():
@@ -74,10 +77,10 @@ def test_one_seed_says_nothing():
 
 
 def test_an_interval_excludes_what_lies_outside_and_nothing_if_it_is_not_known():
-    assert Interval(2.0, 1.5, 2.5, 5).excludes(1)
-    assert Interval(0.5, 0.2, 0.9, 5).excludes(1)
-    assert not Interval(1.0, 0.9, 1.2, 5).excludes(1)
-    assert not Interval(math.nan, math.nan, math.nan, 0).excludes(1)
+    assert Interval(2.0, 1.5, 2.5, 5, 5).excludes(1)
+    assert Interval(0.5, 0.2, 0.9, 5, 5).excludes(1)
+    assert not Interval(1.0, 0.9, 1.2, 5, 5).excludes(1)
+    assert not Interval(math.nan, math.nan, math.nan, 0, 5).excludes(1)
 
 
 def test_a_ratio_is_taken_seed_by_seed(results):
@@ -90,13 +93,39 @@ def test_a_ratio_is_taken_seed_by_seed(results):
     assert found.excludes(1)
 
 
-def test_a_ratio_over_time_and_of_seeds_that_both_have(results):
-    assert results.ratio("blur", {"width": 128}, {"width": 128}, epoch=2000, to_epoch=200).mean == pytest.approx(
-        0.5
-    )
-    assert results.ratio("blur", {"width": 128}, to_epoch=2000, epoch=200).seeds == 5
+def test_a_ratio_over_time(results):
+    wide = {"width": 128}
+    assert results.ratio("blur", wide, wide, epoch=2000, to_epoch=200).mean == pytest.approx(0.5)
+    assert results.ratio("blur", wide, to_epoch=2000, epoch=200).seeds == 5
+
+
+def test_the_ratio_of_a_seed_that_only_one_has_is_not_known():
     fewer = Results(pd.DataFrame(rows(seeds=3) + rows(width=16)))
-    assert fewer.ratio("blur", {"width": 16}).seeds == 3
+    found = fewer.ratio("blur", {"width": 16})
+    assert (found.seeds, found.asked) == (3, 5)
+    assert math.isnan(found.mean)
+    assert found.known == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.59])
+def test_what_is_0_or_below_has_no_ratio_but_a_difference(value):
+    """MMD and the gradient signal get there."""
+    wide = rows(width=128, value=lambda seed, _: value if seed == 2 else 3.0 + seed)
+    table = Results(pd.DataFrame(rows() + wide))
+    for change, to in (({"width": 128}, {}), ({}, {"width": 128})):
+        with pytest.raises(ValueError, match=rf"'blur' reads {value:.3g} for seed 2 on cities.*difference"):
+            table.ratio("blur", change, to)
+    found = table.difference("blur", {"width": 128})
+    differences = pd.Series([1.0, 1.0, value - 4, 1.0, 1.0])
+    assert found == Interval.of(differences)
+    assert found.mean == pytest.approx(-table.difference("blur", {}, {"width": 128}).mean)
+
+
+def test_a_difference_is_taken_seed_by_seed_and_over_time(results):
+    assert results.difference("blur", {"width": 128}, to_epoch=2000, epoch=2000).seeds == 5
+    late_less = results.difference("blur", {"width": 128}, {"width": 128}, epoch=2000, to_epoch=200)
+    values = results.values("blur", {"width": 128}, epoch=200)
+    assert late_less.mean == pytest.approx(-0.5 * values.mean())
 
 
 def test_the_mean_is_over_seeds(results):
