@@ -18,6 +18,7 @@ from lab_utils.figures.style import (
     around,
     canvas,
     centres,
+    dot_size,
     fix,
     line_of,
     scatter,
@@ -113,7 +114,13 @@ def excess(
 
 @mpl.rc_context(STYLE)
 def training_view(
-    losses: ArrayLike, floor: float, excess: Mapping[int, float], samples: ArrayLike, real: ArrayLike
+    losses: ArrayLike,
+    floor: float,
+    excess: Mapping[int, float],
+    samples: ArrayLike,
+    real: ArrayLike,
+    *,
+    labels: tuple[str, str] = ("x", "y"),
 ) -> Figure:
     """How a training stands: its losses above their floor, what of them could go away, and what it makes now.
 
@@ -123,6 +130,7 @@ def training_view(
         excess: epoch → the mean excess over the floor.
         samples: (n, 2) points that the model makes, in the data's own units.
         real: (m, 2) points that it has not seen, drawn in grey behind them.
+        labels: of the axes that the points are on.
     """
     figure, (left, middle, right) = canvas(1, 3, 2.9)
     values = np.asarray(losses)
@@ -131,8 +139,8 @@ def training_view(
     left.set(xlabel="epoch", title="loss, and its floor (dotted)", ylim=(0, None))
     middle.plot(list(excess), list(excess.values()), color=BLUE, marker="o", markersize=3)
     middle.set(xlabel="epoch", title="excess over the floor", yscale="log")
-    scatter(right, real, 1.0, PALE, 1)
-    scatter(right, samples, 1.5, BLUE)
-    right.set(title="samples now (grey: real)", aspect="equal")
+    scatter(right, real, dot_size(len(np.asarray(real)), 1.0, 2000), PALE, 1)
+    scatter(right, samples, dot_size(len(np.asarray(samples)), 1.5, 2000), BLUE)
+    right.set(title="samples now (grey: real)", xlabel=labels[0], ylabel=labels[1])
     fix(right, around(real))
     return figure

@@ -23,6 +23,7 @@ from lab_utils.figures.style import (
     WIDTH,
     Extent,
     canvas,
+    dot_size,
     fix,
     scatter,
 )
@@ -36,7 +37,7 @@ def maps(
     labels: tuple[str, str] = ("x", "y"),
     behind: ArrayLike | None = None,
     columns: int = 1,
-    size: float = 2.0,
+    size: float | None = None,
     colors: Sequence[str] = (BLUE,),
 ) -> Figure:
     """Point sets side by side on the same axes.
@@ -47,18 +48,18 @@ def maps(
         labels: of the axes, written at the outer panels only.
         behind: (m, 2) real points drawn in grey behind each panel, to compare with.
         columns: panels in a row.
-        size: of a dot, in square points.
+        size: of a dot, in square points; unless it is given, a dot is the larger the fewer there are.
         colors: of the panels, used in turn.
     """
     rows = -(-len(panels) // columns)
-    shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    shape, whole = (extent[3] - extent[2]) / (extent[1] - extent[0]), 2.0 / columns**2
     figure, all_axes = canvas(
         rows, columns, 0.35 + rows * (0.3 + WIDTH * 0.95 / columns * shape), sharex=True, sharey=True
     )
     for number, (axes, (title, points)) in enumerate(zip(all_axes, panels.items(), strict=False)):
         if behind is not None:
-            scatter(axes, behind, size, PALE, 1)
-        scatter(axes, points, size, colors[number % len(colors)])
+            scatter(axes, behind, size or dot_size(len(np.asarray(behind)), whole, 5000), PALE, 1)
+        scatter(axes, points, size or dot_size(len(np.asarray(points)), whole, 5000), colors[number % len(colors)])
         axes.set_title(title)
         fix(axes, extent)
         if number % columns == 0:
@@ -90,7 +91,8 @@ def _reverse_axes(panels: Mapping[str, ArrayLike], extent: Extent, labels: tuple
     figure, all_axes = canvas(1, len(panels), 0.95 + WIDTH * 0.95 / len(panels) * shape, sharex=True, sharey=True)
     dots = []
     for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
-        dots.append(scatter(axes, points, 1.5, LINES.get(name, {"color": BLUE})["color"]))
+        size = dot_size(len(np.asarray(points)), 1.5, 2000)
+        dots.append(scatter(axes, points, size, LINES.get(name, {"color": BLUE})["color"]))
         axes.set_title(name)
         fix(axes, extent)
         axes.set_xlabel(labels[0])

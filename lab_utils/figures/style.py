@@ -56,6 +56,14 @@ def line_of(name: str, *, marked: bool = False) -> dict[str, Any]:
     return {key: value for key, value in look.items() if marked or key != "marker"}
 
 
+def dot_size(n: int, size: float, enough: int) -> float:
+    """How large each of `n` dots is, in square points: `size` where they are `enough`, and larger where they are few.
+
+    All dots together keep their ink, until one is twelve times as large as among many.
+    """
+    return size * min(max(1.0, enough / n), 12.0)
+
+
 def scatter(axes: Axes, points: ArrayLike, size: float, color: str, zorder: float = 2) -> Any:
     """Draw (n, 2) points as dots of `size` square points."""
     x, y = np.asarray(points).T
