@@ -26,8 +26,9 @@ from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.cells import count_differences
 from lab_utils.measure.distances import DISTANCES, copies, energy_distance, mean_distance
-from lab_utils.measure.likelihood import log_likelihood
+from lab_utils.measure.likelihood import log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import along_t, mean_and_error, mean_loss, noise, squared
+from lab_utils.measure.nats import Truth
 from lab_utils.points.dataset import Dataset, Units
 from lab_utils.points.validation import validate
 
@@ -76,6 +77,8 @@ POINTS = {
     ("measure.distances.mean_distance", "x"): (lambda x: mean_distance(x, REAL), a_float),
     ("measure.distances.mean_distance", "y"): (lambda x: mean_distance(REAL, x), a_float),
     ("measure.likelihood.log_likelihood", "points"): (lambda x: log_likelihood(ROUND, x), one_each),
+    ("measure.likelihood.mean_log_likelihood", "points"): (lambda x: mean_log_likelihood(ROUND, x).mean, a_float),
+    ("measure.nats.Truth.__init__", "points"): (lambda x: Truth(ROUND, x, draws=50).excess(ROUND).total, a_float),
     ("measure.losses.mean_loss", "points"): (lambda x: mean_loss(BEST, x, draws=4), None),
     ("measure.losses.noise", "points"): (lambda x: noise(x, SCHEDULE, draws=7).x_t, lambda n: (7, 2)),
     ("measure.losses.squared", "a"): (lambda x: squared(x, full(x)), one_each),

@@ -3,7 +3,7 @@
 from lab_utils.measure.benchmark import Benchmark, Measure
 from lab_utils.measure.cells import count_differences
 from lab_utils.measure.distances import DISTANCES, Distance
-from lab_utils.measure.likelihood import FlowError, log_likelihood
+from lab_utils.measure.likelihood import FlowError, MeanLogLikelihood, log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import (
     Noised,
     along_t,
@@ -15,6 +15,7 @@ from lab_utils.measure.losses import (
     squared,
 )
 from lab_utils.measure.model_checks import CHECKS, Finding
+from lab_utils.measure.nats import Nats, Truth
 
 __all__ = [
     "CHECKS",
@@ -23,14 +24,18 @@ __all__ = [
     "Distance",
     "Finding",
     "FlowError",
+    "MeanLogLikelihood",
     "Measure",
+    "Nats",
     "Noised",
+    "Truth",
     "along_t",
     "answers",
     "count_differences",
     "gradient_signal",
     "log_likelihood",
     "mean_and_error",
+    "mean_log_likelihood",
     "mean_loss",
     "noise",
     "squared",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -30,7 +31,49 @@ NODES = 64
 
 
 class FlowError(ValueError):
-    """A flow that cannot be followed: its steps are too long, or the denoiser's answer has no derivative."""
+    """A flow that cannot be followed: it isn't finite, or the denoiser's answer has no derivative."""
+
+
+@dataclass(frozen=True)
+class MeanLogLikelihood:
+    """The mean log density that a model gives to points, over all of them.
+
+    Where a step folds the plane, several points lead to the same noise, so what the change of variables gives, with the
+    determinant's absolute value, is no density: it integrates to 1 + 2 m, with m its mass where the determinant is
+    negative. The mean takes it all the same, so that no point is left out. If m is about the folded share of the
+    points, the density has a mean that is log(1 + 2 · share) lower once it is normalised.
+
+    Attributes:
+        mean: nats a point.
+        error: its standard error, of the points.
+        points: how many there are.
+        folded: at how many of them a step folds the plane, even with all timesteps.
+    """
+
+    mean: float
+    error: float
+    points: int
+    folded: int
+
+    @property
+    def share(self) -> float:
+        """The folded share of the points, 0 … 1."""
+        return self.folded / self.points
+
+    @property
+    def surplus(self) -> float:
+        """By how many nats the mean is lower, roughly, once the density is normalised; 0 where nothing folds."""
+        return math.log1p(2 * self.share)
+
+    def __str__(self) -> str:
+        """The mean with its standard error, and, where steps fold, at how many points and what that does."""
+        text = f"{self.mean:.3f} ± {self.error:.3f} nats"
+        if not self.folded:
+            return text
+        return (
+            f"{text}, with {self.folded:,} of {self.points:,} points ({self.share:.2%}) at which the steps fold the "
+            f"plane; if the density is normalised for that, the mean is about {self.surplus:.1g} nats lower"
+        )
 
 
 def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) -> Tensor:
@@ -43,7 +86,8 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
     The flow is followed by Heun's method (Karras et al. 2022, algorithm 1) between some of the timesteps. To the log
     density each step adds the logarithm of its own determinant, exact to rounding: of the step as it is taken, not of
     the flow that it follows. So whatever the denoiser and the nodes, what comes out is the density of a transformed
-    N(0, I), which integrates to 1, as long as no step folds the plane. Where one does, more nodes help.
+    N(0, I), which integrates to 1, as long as no step folds the plane. The points at which one does, where its
+    determinant is not above 0, are followed again with four times as many nodes, and again, up to all timesteps.
 
     With 64 nodes the mean over points of the trained city models is within 0.003 nats of that with all timesteps.
 
@@ -54,31 +98,70 @@ def log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) ->
         nodes: how many timesteps to use, of a schedule that has more; see `even_in_log_snr`. The time grows with it.
 
     Returns:
-        (n,) float64. The same whatever the number of cores.
+        (n,) float64. NaN at points where steps fold even with all timesteps: they have no density, and a mean without
+        them would be that of other points. `mean_log_likelihood` has a mean over all. The same whatever the number of
+        cores.
 
     Raises:
         ValueError: for other points or nodes.
-        FlowError: if the determinant of some step at some point is not above 0, or the answer has no derivative.
+        FlowError: the answer has no derivative, or the flow isn't finite at some point, even with all timesteps.
     """
+    values, folded = _follow_all(denoiser, points, nodes)
+    return values.masked_fill(folded, math.nan)
+
+
+def mean_log_likelihood(denoiser: Denoiser, points: Tensor, *, nodes: int = NODES) -> MeanLogLikelihood:
+    """The mean log density of a model over all of the points, with the share of them at which the steps fold.
+
+    Arguments and errors as for `log_likelihood`; there must be two points or more.
+    """
+    values, folded = _follow_all(denoiser, points, nodes)
+    if len(values) < 2:
+        raise ValueError(f"a mean log-likelihood and its error need two points or more; got {len(values)}")
+    error = float(values.std()) / math.sqrt(len(values))
+    return MeanLogLikelihood(float(values.mean()), error, len(values), int(folded.sum()))
+
+
+def _follow_all(denoiser: Denoiser, points: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    """For each point (n,) float64, what the change of variables gives, and (n,) bool, whether a step folds there."""
     check_denoiser(denoiser)
     check_points(points)
     if not points.isfinite().all():
         raise ValueError(f"points must be finite; {int((~points.isfinite()).any(dim=1).sum())} are not")
-    taken = even_in_log_snr(denoiser.schedule, min(nodes, denoiser.schedule.timesteps))
+    most = denoiser.schedule.timesteps
+    count = min(nodes, most)
+    values, folded = _follow_blocks(denoiser, points, even_in_log_snr(denoiser.schedule, count))
+    while folded.any() and count < most:
+        count = min(4 * count, most)
+        values[folded], folded[folded.clone()] = _follow_blocks(
+            denoiser, points[folded], even_in_log_snr(denoiser.schedule, count)
+        )
+    if values.isnan().any():
+        raise FlowError(
+            f"at {int(values.isnan().sum())} of {len(values)} points the flow does not stay finite, even with all "
+            f"{most} timesteps: the denoiser's answers are not finite there, or they grow without bounds"
+        )
+    return values, folded
+
+
+def _follow_blocks(denoiser: Denoiser, points: Tensor, taken: list[int]) -> tuple[Tensor, Tensor]:
+    """The same with these timesteps alone, on all cores."""
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
-            return torch.cat(list(pool.map(lambda block: _follow(denoiser, block, taken), points.split(BLOCK))))
+            blocks = list(pool.map(lambda block: _follow(denoiser, block, taken), points.split(BLOCK)))
         finally:  # after an error, blocks that have not begun need not begin
             pool.shutdown(cancel_futures=True)
+    return torch.cat([values for values, _ in blocks]), torch.cat([folded for _, folded in blocks])
 
 
-def _follow(denoiser: Denoiser, points: Tensor, nodes: list[int]) -> Tensor:
-    """The log density of a block of points: (b, 2) → (b,)."""
+def _follow(denoiser: Denoiser, points: Tensor, nodes: list[int]) -> tuple[Tensor, Tensor]:
+    """The same of a block of points: (b, 2) → (b,) and (b,)."""
     alphas_cumprod = denoiser.schedule.alphas_cumprod
     angles = (1 / denoiser.schedule.snr).sqrt().arctan().tolist()
     identity = torch.eye(2, dtype=torch.float64)
     x = points.double() * alphas_cumprod[0].sqrt()
     log_determinants = alphas_cumprod[0].log().expand(len(x))
+    folded = torch.zeros(len(x), dtype=torch.bool)
     for t, later in pairwise(nodes):
         step = angles[later] - angles[t]
         first, slope = _velocity(denoiser, x, t)
@@ -86,14 +169,9 @@ def _follow(denoiser: Denoiser, points: Tensor, nodes: list[int]) -> Tensor:
         x = x + step * (first + second) / 2
         jacobian = identity + step * (slope + slope_there @ (identity + step * slope)) / 2
         determinants = jacobian[:, 0, 0] * jacobian[:, 1, 1] - jacobian[:, 0, 1] * jacobian[:, 1, 0]
-        if not (determinants > 0).all():
-            raise FlowError(
-                f"the step from t = {t} to t = {later} folds the plane: at {int((~(determinants > 0)).sum())} of "
-                f"{len(x)} points its determinant is not above 0, so that it gives no density; use more nodes than the "
-                f"{len(nodes)} of {len(angles)} timesteps, unless the model is bad or the points are far from its data"
-            )
-        log_determinants = log_determinants + determinants.log()
-    return log_determinants - x.square().sum(dim=1) / 2 - math.log(2 * math.pi)
+        folded = folded | ~(determinants > 0)  # NaN, too
+        log_determinants = log_determinants + determinants.abs().log()
+    return log_determinants - x.square().sum(dim=1) / 2 - math.log(2 * math.pi), folded
 
 
 def _velocity(denoiser: Denoiser, x: Tensor, t: int) -> tuple[Tensor, Tensor]:

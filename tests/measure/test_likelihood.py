@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.schedules import linear, sigmoid
+from lab_utils.diffusion.samplers import even_in_log_snr
+from lab_utils.diffusion.schedules import Schedule, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.measure import likelihood
-from lab_utils.measure.likelihood import FlowError, log_likelihood
+from lab_utils.measure.likelihood import FlowError, log_likelihood, mean_log_likelihood
 from lab_utils.points.dataset import dataset
 
 SCHEDULES = {"linear": linear(), "sigmoid": sigmoid()}
@@ -160,23 +161,82 @@ def test_points_that_are_none_are_refused(points, reason):
         log_likelihood(DiffusionGenerator(), points)
 
 
-def test_a_flow_that_folds_is_refused_and_followed_with_more_nodes():
-    """Its velocity changes fast from place to place: long steps overtake each other, short ones don't."""
-    schedule = linear()
-    folding = Answering(lambda x: x + 0.2 * torch.sin(20 * x), schedule)
-    with pytest.raises(FlowError, match=r"t = \d+ to t = \d+ folds the plane: at \d+ of 200 .* than the 4 of 1000"):
-        log_likelihood(folding, normal(200, 1), nodes=4)
-    assert log_likelihood(folding, normal(200, 1), nodes=500).isfinite().all()
-
-
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (lambda x: math.nan * x, "folds the plane: at 5 of 5 points"),
+        (lambda x: math.nan * x, "at 5 of 5 points the flow does not stay finite, even with all 1000 timesteps"),
         (lambda x: torch.zeros_like(x), "does not depend on x_t in a way that PyTorch can differentiate"),
         (lambda x: x.detach(), "does not depend on x_t in a way that PyTorch can differentiate"),
     ],
 )
 def test_answers_that_give_no_density_are_refused(answer, reason):
-    with pytest.raises(FlowError, match=reason):
-        log_likelihood(Answering(answer, linear()), normal(5))
+    for function in (log_likelihood, mean_log_likelihood):
+        with pytest.raises(FlowError, match=reason):
+            function(Answering(answer, linear()), normal(5))
+
+
+def test_a_mean_needs_two_points():
+    with pytest.raises(ValueError, match="two points or more; got 1"):
+        mean_log_likelihood(DiffusionGenerator(), normal(1))
+
+
+# --- folds
+
+
+def wavy(schedule):
+    """Its velocity changes fast from place to place: long steps overtake each other, short ones don't."""
+    return Answering(lambda x: x + 0.2 * torch.sin(20 * x), schedule)
+
+
+class Counting:
+    """A denoiser that counts the points that it is asked about."""
+
+    def __init__(self, inner):
+        self.inner, self.schedule, self.asked = inner, inner.schedule, 0
+
+    def epsilon(self, x_t, t):
+        self.asked += len(x_t)
+        return self.inner.epsilon(x_t, t)
+
+
+def test_points_at_which_a_step_folds_are_followed_again_with_more_nodes_and_no_other_points():
+    points = normal(200, 1)
+    _, folded = likelihood._follow_blocks(wavy(linear()), points, even_in_log_snr(linear(), 16))
+    assert 10 < folded.sum() < 190
+    counting = Counting(wavy(linear()))
+    found = log_likelihood(counting, points, nodes=16)
+    assert found.isfinite().all()
+    assert torch.equal(found[folded], log_likelihood(wavy(linear()), points[folded], nodes=64))
+    assert torch.equal(found[~folded], log_likelihood(wavy(linear()), points[~folded], nodes=16))
+    assert counting.asked == 2 * 15 * 200 + 2 * 63 * int(folded.sum())  # twice at each step
+    mean = mean_log_likelihood(wavy(linear()), points, nodes=16)
+    assert (mean.folded, mean.share, mean.surplus) == (0, 0, 0)
+    assert mean.mean == pytest.approx(float(found.mean()))
+    assert mean.error == pytest.approx(float(found.std()) / math.sqrt(200))
+    assert str(mean) == f"{mean.mean:.3f} ± {mean.error:.3f} nats"
+
+
+def test_what_folds_with_all_timesteps_is_a_share_that_is_shown_and_neither_a_missing_number_nor_left_out():
+    """Of a schedule with 16 timesteps there are no more to take."""
+    kept = torch.cat([torch.ones(1), linear().alphas_cumprod[even_in_log_snr(linear(), 16)]])
+    schedule, points = Schedule(1 - kept[1:] / kept[:-1]), normal(400, 1)
+    each = log_likelihood(wavy(schedule), points)
+    folded = int(each.isnan().sum())
+    assert 10 < folded < 390
+    mean = mean_log_likelihood(wavy(schedule), points)
+    assert (mean.points, mean.folded) == (400, folded)
+    assert math.isfinite(mean.mean)
+    assert math.isfinite(mean.error)
+    assert mean.mean != pytest.approx(float(each.nanmean()), abs=0.01)  # not that of the others alone
+    assert f"with {folded} of 400 points ({folded / 400:.2%}) at which the steps fold the plane" in str(mean)
+
+
+def test_a_density_that_folds_integrates_to_1_and_twice_the_mass_that_is_reversed():
+    """With two timesteps there is one step, and it is reversed where it folds."""
+    model = Answering(lambda x: x + torch.sin(3 * x), linear(0.1, 0.6, 2))
+    axis = torch.linspace(-8, 8, 801, dtype=torch.float64)
+    values, folded = likelihood._follow_all(model, torch.cartesian_prod(axis, axis), 2)
+    masses = values.exp() * 0.02**2
+    reversed_mass = float(masses[folded].sum())
+    assert reversed_mass > 0.01
+    assert float(masses.sum()) == pytest.approx(1 + 2 * reversed_mass, abs=1e-3)
