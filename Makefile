@@ -7,7 +7,7 @@ PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # An option, if the variable was said to make: the environment's COLUMNS is how wide the terminal is.
 said = $(if $(filter command,$(origin $1)),$2 "$($1)")
 
-.PHONY: report test soak mutants lab student study bench clean
+.PHONY: report test soak mutants lab student study bench standings clean
 
 report: $(VENV)/.lab     # run every notebook for real and write report/index.html; DATA=my.csv: report-own/, about your own points, of the columns COLUMNS=lon,lat, with LABEL=kind, MISSING=drop; PDF=1: printed, too
 	$(BIN)/python -m lab_utils.report $(if $(DATA),--data "$(DATA)") $(call said,COLUMNS,--columns) $(call said,LABEL,--label) $(call said,MISSING,--missing) $(if $(PDF),--pdf) $(ARGS)
@@ -42,6 +42,10 @@ study: $(VENV)/.lab      # train, sample and measure what data/study.csv and dat
 bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (three quarters of an hour)
 	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; the page says who is missing."
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
+
+standings: $(VENV)/.lab  # measure what data/standings.csv lacks: the lab, kernel estimates and the peers on the lab's own data (an hour, if all of it)
+	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; their rows are left out."
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.standings $(ARGS)
 
 clean:                   # take away what running made: the environment, trained models, the report, student copies
 	rm -rf $(VENV) .cache report report-own student student.zip mutants build ddpm_lab.egg-info

@@ -4,5 +4,16 @@ from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.exact.posterior import Knowledge, know
+from lab_utils.exact.supports import OFF_SUPPORT, off_support
 
-__all__ = ["BestDenoiser", "GaussianMixture", "Knowledge", "adaptive_kernels", "exact_mixture", "fixed_kernels", "know"]
+__all__ = [
+    "OFF_SUPPORT",
+    "BestDenoiser",
+    "GaussianMixture",
+    "Knowledge",
+    "adaptive_kernels",
+    "exact_mixture",
+    "fixed_kernels",
+    "know",
+    "off_support",
+]

@@ -10,6 +10,7 @@
     verdicts    what they say of the lab's promises
     page        the page and its figures
     bench       the command
+    standings   the command behind `make standings`: data/standings.csv, by the same peers
 
 What a peer needs is imported here and nowhere else in the project.
 """
