@@ -70,13 +70,13 @@ best_epsilon = Task(
         "all points have the same weight; the near ones are more likely.": lambda x, p, k: _from_logits(
             x, p, k, 0 * _logits(x, p, k)
         ),
-        "that is the mean of the data, the estimate of x_0; the noise is what is left of x_t without it.": _estimate,
+        "that is the mean of the data, the estimate of x; the noise is what is left of x_t without it.": _estimate,
         "the weights sum to 1 over the noised points; they should over the data points: each x_t has one "
         "origin.": lambda x, p, k: _from_weights(x, p, k, _logits(x, p, k).softmax(dim=0)),
         "the weights don't add up to 1: divide by their sum, as a softmax does.": lambda x, p, k: _from_weights(
             x, p, k, _logits(x, p, k).exp()
         ),
-        "the estimate of x_0 is taken away whole; what is in x_t is √ᾱ of it.": lambda x, p, k: (
+        "the estimate of the data is taken away whole; what is in x_t is √ᾱ of it.": lambda x, p, k: (
             (x - _estimate(x, p, k)) / math.sqrt(1 - k)
         ),
         "divided by 1 − ᾱ; the noise was multiplied by its root.": lambda x, p, k: (

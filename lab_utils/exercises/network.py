@@ -136,7 +136,7 @@ silent_loss = Task(
         "it would be 0 if the noise were 0. The error is the noise itself, squared: what is the mean square of a "
         "standard normal number?": lambda: 0.0,
         "that is the sum over both coordinates; the loss is their mean.": lambda: 2.0,
-        "a half is what a fresh network reads, which answers √(1 − ᾱ) x, not 0.": lambda: 0.5,
+        "a half is what a fresh network reads, which answers √(1 − ᾱ) x_t, not 0.": lambda: 0.5,
         "that is the mean of |ε|; the error is squared.": lambda: math.sqrt(2 / math.pi),
     },
     well="the noise's own variance",

@@ -234,7 +234,7 @@ ddim_step = Task(
         ),
         "the noise is missing: that is √ᾱ times the estimate of the data. At the end of the step √(1 − ᾱ) times the "
         "noise is in the points as well.": lambda x, e, n, a: math.sqrt(a) * _estimate(x, e, n),
-        "the wrong sign in the estimate of the data: x_t is √ᾱ x_0 plus noise, so the noise is taken "
+        "the wrong sign in the estimate of the data: x_t is √ᾱ x plus noise, so the noise is taken "
         "away.": lambda x, e, n, a: math.sqrt(a) * _estimate(x, -e, n) + math.sqrt(1 - a) * e,
         "the wrong sign of the noise at the end: it is put in again, not taken out twice.": lambda x, e, n, a: (
             math.sqrt(a) * _estimate(x, e, n) - math.sqrt(1 - a) * e

@@ -25,8 +25,8 @@ from lab_utils.points.reading import Missing, Table, read_table
 from lab_utils.points.shapes import SHAPES, draw
 
 # The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
-# are. For the city data that distance (energy distance to held-out points, as a multiple of its floor) runs from 0.5 to
-# 5.8 over the seeds 0 … 19; this is the median one, 1.1, so that the lab's story is not that of an odd draw.
+# are. For the city data that distance (energy distance to held-out points, × real) runs from 0.5 to 5.8 over the seeds
+# 0 … 19; this is the median one, 1.1, so that the lab's story is not that of an odd draw.
 SPLIT = 3
 HELD_OUT = 30_000  # so many points of a shape, at least, are drawn besides the training points
 
@@ -82,7 +82,7 @@ class Dataset:
     Attributes:
         name: what it was made from.
         train: (n, 2) float32, normalised: what models learn from.
-        held_out: (m, 2) float32, normalised: what no model sees, for floors and figures.
+        held_out: (m, 2) float32, normalised: what no model sees, to measure models against.
         units: leads back to the data's own units; fitted on the whole set.
         checksum: SHA-256 over the bytes of `train` and `held_out`, and over the labels and classes if there are any.
         train_labels: (n,) int64, the place in `classes` of each training point's class; None without labels.

@@ -15,7 +15,7 @@ from lab_utils.base.arguments import as_points
 from lab_utils.points.dataset import SPLIT, Dataset
 
 FAR = 7.0  # normalised units: five standard deviations of a cloud that is all length, more of any other
-FEW = 1000  # points, below which half of them make a poor floor
+FEW = 1000  # points, below which half of them say little of what real points read
 LONG = 10.0  # times as long as wide
 GRID = 64  # different values of a coordinate, or fewer, are a grid and no continuum
 
@@ -58,8 +58,8 @@ class Card:
         found = []
         if self.points < FEW:
             found.append(
-                f"{self.points} points are few: floors are taken of the {self.held_out} that are held out, and will be "
-                f"wide. {FEW} or more are better."
+                f"{self.points} points are few: what real points read is taken of the {self.held_out} that are held "
+                f"out, and all intervals will be wide. {FEW} or more points are better."
             )
         double = 1 - self.places / self.points
         if double > 0.01:

@@ -31,7 +31,7 @@ def posterior_explorer(
     Args:
         data: whose training points are all that there is.
         schedule: the noise schedule.
-        floor: the smallest possible loss in equal stretches of 0 … T−1.
+        floor: the smallest expected loss in equal stretches of 0 … T−1.
         extent: left, right, bottom, top of the map.
         labels: of its axes.
         number: of the training point that is noised first.

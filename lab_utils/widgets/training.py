@@ -43,8 +43,8 @@ class Watch:
         recipe: of the training.
 
     Attributes:
-        floor: the smallest possible mean loss on the training points.
-        error: the standard error of that number, for it is taken of some noised points.
+        floor: the smallest expected loss on the training points; the loss of one epoch can lie below it by chance.
+        error: the standard error of that number, because it is taken of some noised points.
     """
 
     def __init__(self, data: Dataset, schedule: Schedule, recipe: Recipe) -> None:

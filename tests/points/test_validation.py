@@ -45,7 +45,7 @@ def test_the_normalisation_is_that_of_the_data_set():
 @pytest.mark.parametrize(
     ("points", "says"),
     [
-        (cloud(300), "300 points are few: floors are taken of the 150 that are held out"),
+        (cloud(300), "300 points are few: what real points read is taken of the 150 that are held out"),
         (cloud(3000).round(decimals=1), "of the points stand where another one does"),
         (torch.stack([cloud(3000)[:, 0], cloud(3000)[:, 1].round()], dim=1), "different values only: a grid"),
         (torch.cat([cloud(3000), torch.tensor([[900.0, 900.0]]).double()]), "1 of the points are more than 7 times"),
