@@ -1,7 +1,7 @@
 """Every figure of the lab, in one style. Functions here take results and give a matplotlib `Figure`."""
 
 from lab_utils.figures.display import save_animation, show_animation, show_figure, show_table
-from lab_utils.figures.losses import excess, losses, losses_along_t, training_view
+from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, walks
 from lab_utils.figures.posterior import posterior, posteriors
 from lab_utils.figures.quality import comparison, evaluations, multiples, trade_off
@@ -25,6 +25,7 @@ __all__ = [
     "losses_along_t",
     "maps",
     "multiples",
+    "nats",
     "posterior",
     "posteriors",
     "reverse_animation",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +13,10 @@ from numpy.typing import ArrayLike
 
 from lab_utils.figures.style import (
     BLUE,
+    GREEN,
     GREY,
+    LINES,
+    ORANGE,
     PALE,
     RISING,
     STYLE,
@@ -24,6 +29,7 @@ from lab_utils.figures.style import (
     scatter,
     smooth,
 )
+from lab_utils.measure.nats import Nats
 
 
 @mpl.rc_context(STYLE)
@@ -109,6 +115,38 @@ def excess(
             )
         axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-6, 1))
     others[0].legend(loc="lower left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def nats(lost: Mapping[str, Nats], *, scale: float = 1.0, unit: str = "normalised units") -> Figure:
+    """Where along log-SNR the nats are lost: a line for each denoiser, and the area below it is its excess in nats.
+
+    On the noisy side the axis ends where each denoiser has lost 99 % of its nats.
+
+    Args:
+        lost: label → the denoiser's excess, at least one. A schedule has its own colour; of others, up to four are
+            drawn from pale to dark, and more in other colours.
+        scale: of the data, `data.units.scale`: the upper axis shows how wide the noise is in the data's own units.
+        unit: what these are called.
+    """
+    figure, (axes,) = canvas(1, 1, 3.8)
+    ends = []
+    for (label, one), color in zip(lost.items(), cycle((*RISING, ORANGE, GREEN, GREY)), strict=False):
+        look = line_of(label) if label in LINES else {"color": color}
+        axes.plot(one.log_snr.numpy(), one.density.numpy(), label=f"{label}: {one}", **look)
+        most = one.density.cumsum(0) <= 0.99 * one.density.sum()  # from little noise to much
+        ends.append(float(one.log_snr[most].min()) if most.any() else float(one.log_snr[0]))
+    left, right = min(ends) - 0.5, max(float(one.log_snr[0]) for one in lost.values()) + 0.1
+    axes.set(xlabel="log SNR: more noise on the left, less on the right", ylabel="nats for each unit of log SNR")
+    axes.set(xlim=(left, right), ylim=(0, None))
+    axes.legend(title="nats in all, the area below the line")
+    widths = [digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 5)]
+    places = {-2 * math.log(width / scale): f"{width:g}" for width in widths}  # where √(1/SNR) · scale is that wide
+    shown = {place: width for place, width in places.items() if left <= place <= right}
+    upper = axes.secondary_xaxis("top")
+    upper.set_xticks(list(shown), list(shown.values()))
+    upper.set_xlabel(f"width of the noise (its standard deviation), {unit}")
     return figure
 
 

@@ -15,10 +15,14 @@ Girsanov's theorem the KL divergence of the two random ways, from their common e
 for a sampler with infinitely many steps from the last timestep to t = 0 (Song, Durkan et al. 2021, theorem 1; Kingma et
 al. 2021, section 5.1). `start` is there because sampling starts from N(0, I), not from the noised truth. The two sides
 are equal if the denoiser is the best one of another distribution, and sampling starts from that one, noised.
+
+Two schedules lose their nats over the same λ, and can be compared there. Mind the ends: one that begins with less noise
+has to tell finer detail, and so it has more to lose. What the first noise hides is not counted.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,8 +57,9 @@ class Nats:
     density: Tensor
 
     def __str__(self) -> str:
-        """The total with its standard error."""
-        return f"{self.total:.3g} ± {self.error:.1g} nats"
+        """The total with its standard error, both as far as the error's first digit."""
+        digits = max(0, -math.floor(math.log10(self.error))) if self.error > 0 else 3
+        return f"{self.total:.{digits}f} ± {self.error:.{digits}f} nats"
 
 
 class Truth:
@@ -100,7 +105,7 @@ class Truth:
         if not torch.equal(denoiser.schedule.betas, self.schedule.betas):
             raise ValueError(
                 f"the truth was noised by {self.schedule}, and the denoiser has {denoiser.schedule}; make a Truth with "
-                "the denoiser's own schedule, `denoiser.schedule`: nats of several schedules can be compared"
+                "the denoiser's own schedule, `denoiser.schedule`; the nats can be compared all the same"
             )
         # half the sum over two coordinates is their mean
         values = squared(answers(denoiser, self._noised), self._best)

@@ -13,6 +13,7 @@ from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.quality import SAMPLERS
 from lab_utils.measure.benchmark import Measure
+from lab_utils.measure.nats import Nats
 
 EXTENT = (-3.0, 3.0, -2.0, 2.0)
 
@@ -193,6 +194,36 @@ def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
     assert [len(axes.lines) for axes in (middle, right)] == [2, 2]
     assert len({to_hex(line.get_color()) for line in right.lines}) == 2
     assert middle.get_ylim() == right.get_ylim()
+
+
+def _nats(density, **totals):
+    log_snr = 9.9 - 0.2 * torch.arange(50, dtype=torch.float64)
+    return Nats(**{"total": 1.0, "error": 0.01, "start": 0.0, "log_snr": log_snr, "density": density, **totals})
+
+
+def test_nats_are_lines_over_log_snr_with_their_totals_and_the_noise_in_the_datas_units():
+    falling = torch.linspace(0.3, 0.1, 50, dtype=torch.float64)
+    early = torch.cat([torch.full((10,), 0.2), torch.zeros(40)]).double()
+    figure = figures.nats({"a": _nats(falling, total=0.8), "linear": _nats(early)}, scale=50.0, unit="degrees")
+    (axes,) = figure.axes
+    assert np.allclose(axes.lines[0].get_xydata(), np.stack([9.9 - 0.2 * np.arange(50), falling], axis=1))
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["a: 0.80 ± 0.01 nats", "linear: 1.00 ± 0.01 nats"]
+    assert to_hex(axes.lines[1].get_color()) == figures.ORANGE.lower()  # as in all other figures
+    assert axes.get_xlim()[0] < 0.5  # all of "a" is lost on the whole axis
+    (upper,) = axes.child_axes
+    figure.canvas.draw()
+    texts = [float(label.get_text()) for label in upper.get_xticklabels()]
+    widths = dict(zip(texts, upper.get_xticks(), strict=True))
+    assert {1, 2, 5, 10} <= set(widths)
+    assert all(50 * np.exp(-place / 2) == pytest.approx(width) for width, place in widths.items())
+
+
+def test_log_snr_at_which_nothing_is_lost_is_left_out():
+    early = torch.cat([torch.full((10,), 0.2), torch.zeros(40)]).double()
+    assert 7 < figures.nats({"a": _nats(early)}).axes[0].get_xlim()[0] < 8
+    perfect = figures.nats({"best": _nats(torch.zeros(50, dtype=torch.float64), total=0.0, error=0.0)}).axes[0]
+    assert perfect.get_legend().get_texts()[0].get_text() == "best: 0.000 ± 0.000 nats"
 
 
 def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():

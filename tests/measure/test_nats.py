@@ -13,7 +13,7 @@ from lab_utils.diffusion.schedules import Schedule, cosine, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.measure.losses import mean_and_error, noise, squared
-from lab_utils.measure.nats import STRETCHES, Truth
+from lab_utils.measure.nats import STRETCHES, Nats, Truth
 
 SCHEDULES = {"linear": linear(), "sigmoid": sigmoid(), "cosine": cosine()}
 ROUND = GaussianMixture(torch.zeros(1, 2), 1.0)
@@ -214,7 +214,14 @@ def test_schedules_agree_where_they_go_equally_far():
     a, b = found
     assert a.total == pytest.approx(b.total, abs=4 * math.hypot(a.error, b.error))
     assert not 0.8 < losses[0] / losses[1] < 1.25  # the excess of the loss depends on the schedule
-    assert str(a) == f"{a.total:.3g} ± {a.error:.1g} nats"
+
+
+@pytest.mark.parametrize(
+    ("total", "error", "text"),
+    [(0.82149, 0.0204, "0.82 ± 0.02"), (12.3456, 1.9, "12 ± 2"), (0.00123, 0.00004, "0.00123 ± 0.00004")],
+)
+def test_a_text_has_as_many_digits_as_the_error_allows(total, error, text):
+    assert str(Nats(total, error, 0.0, torch.zeros(50), torch.zeros(50))) == f"{text} nats"
 
 
 # --- refusals
