@@ -25,9 +25,9 @@ from lab_utils.points.reading import Missing, Table, read_table
 from lab_utils.points.shapes import SHAPES, draw
 
 # The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
-# are. When the seed was chosen, that distance (energy distance to held-out towns, over the median that pairs of real sets
-# read) ran from 0.5 to 5.8 over the seeds 0 … 19. This was the median one, so that the lab's story is not that of an odd
-# draw.
+# are. When the seed was chosen, that distance (energy distance to held-out towns, over the median that pairs of real
+# sets read) ran from 0.5 to 5.8 over the seeds 0 … 19. This was the median one, so that the lab's story is not that of
+# an odd draw.
 SPLIT = 3
 HELD_OUT = 30_000  # so many points of a shape, at least, are drawn besides the training points
 
