@@ -1,4 +1,18 @@
-"""Where the density is next to nothing: the exact share of points that lie where none, or hardly any, should be."""
+"""Where the density is next to nothing: the exact share of points that lie where none, or hardly any, should be.
+
+It stands beside the distance "strays", which needs no density and judges by real points instead. For 40 000 generated
+points, beside twenty sets of 5000 real ones, the two read, in per cent:
+
+    points: the truth                      as it is     blurred by .1, .2, .4 of its spread    3 % of it anywhere
+    eight_gaussians   exact | strays       .11 | .09    .96 | .82    8.7 | 7.2     36 | 32     2.5 | 2.4
+    gaussian          exact | strays       .09 | .09    .11 | .11    .19 | .17    .90 | .69    2.5 | 2.4
+    checkerboard      exact | strays         0 | .12     17 | 10      31 | 24      52 | 45     2.4 | 2.4
+
+So single points where none should be are the same to both. Of a blur the strays see three quarters or more, and less on
+the checkerboard: a point just outside a square is off the support, and as near to real points as they are to each
+other. Strays are there the points that are farther outside than .04 of a square's side. By one real set alone, strays
+read a third more or less than that where they are few.
+"""
 
 from __future__ import annotations
 

@@ -143,9 +143,13 @@ def sentences(
     table = place(multiples, data, name="", path=path)
     others, intervals = table.drop(""), intervals or {}
     mine, by = float(table[WORST][""]), str(table[BY][""])
+    read = {
+        name: f"{why} {_number(others[why][name])}"
+        for name, why in zip(map(str, others.index), others[BY], strict=True)
+    }
     found = {
         WORST: f"Its worst measure is {by}, {_number(multiples[by])} × real. By the worst measure of each it stands "
-        + _between(mine, others[WORST], {str(name): str(by) for name, by in others[BY].items()})
+        + _between(mine, others[WORST], read)
     }
     for measure in _checked(multiples):
         values, value = others[measure].dropna(), float(multiples[measure])
@@ -158,11 +162,11 @@ def sentences(
     return found
 
 
-def _between(value: float, others: pd.Series[float], reasons: Mapping[str, str] | None = None) -> str:
-    """The nearest of the others below `value` and above it, each with its number (and its reason)."""
+def _between(value: float, others: pd.Series[float], read: Mapping[str, str] | None = None) -> str:
+    """The nearest of the others below `value` and above it, each with its number, or with what is `read` of it."""
     below, above = others[others <= value], others[others > value]
-    under = _named(below.nlargest(1), reasons) if len(below) else ""
-    over = _named(above.nsmallest(1), reasons) if len(above) else ""
+    under = _named(below.nlargest(1, keep="all"), read) if len(below) else ""
+    over = _named(above.nsmallest(1, keep="all"), read) if len(above) else ""
     if under and over:
         return f"between {under} and {over}."
     if under:
@@ -170,11 +174,9 @@ def _between(value: float, others: pd.Series[float], reasons: Mapping[str, str] 
     return f"below all others; the next is {over}." if over else "with nothing to be compared with."
 
 
-def _named(values: pd.Series[float], reasons: Mapping[str, str] | None = None) -> str:
-    return ", ".join(
-        f"{name} ({(reasons or {}).get(str(name), '')}{' ' if reasons else ''}{_number(value)})"
-        for name, value in values.items()
-    )
+def _named(values: pd.Series[float], read: Mapping[str, str] | None = None) -> str:
+    numbers = {str(name): _number(value) for name, value in values.items()}
+    return ", ".join(f"{name} ({(read or numbers)[name]})" for name in numbers)
 
 
 def _number(value: float) -> str:
