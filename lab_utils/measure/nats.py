@@ -16,8 +16,8 @@ for a sampler with infinitely many steps from the last timestep to t = 0 (Song, 
 al. 2021, section 5.1). `start` is there because sampling starts from N(0, I), not from the noised truth. The two sides
 are equal if the denoiser is the best one of another distribution, and sampling starts from that one, noised.
 
-Two schedules lose their nats over the same λ, and can be compared there. Mind the ends: one that begins with less noise
-has to tell finer detail, and so it has more to lose. What the first noise hides is not counted.
+Two schedules are compared over the λ that both have: one whose first noise is smaller has to tell finer detail, and so
+has more to lose. What the first noise hides is not counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from torch import Tensor
 from lab_utils import SEED
 from lab_utils.base.arguments import check_finite, is_whole
 from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
-from lab_utils.diffusion.schedules import Schedule
 from lab_utils.measure.losses import Noised, along_t, answers, mean_and_error, squared
 
 STRETCHES = 50  # of log-SNR, equally long
@@ -42,9 +41,9 @@ class Nats:
     """What a denoiser loses against the best one.
 
     Attributes:
-        total: the excess in nats, over the log-SNR of all timesteps from t = 0 to T − 1.
-        error: its standard error, of the noised points that were drawn. Two denoisers that were asked about the same
-            noised points differ by much less chance than their errors say.
+        total: the excess in nats, over all log-SNR of the schedule, from t = 0 to T − 1, or over a part of it.
+        error: its standard error, of the noised points that were drawn. Denoisers that one `Truth` measures are asked
+            about the same noised points, so there is less chance in their difference than their errors say.
         start: nats, by which the bound is at most higher because sampling starts from N(0, I).
         log_snr: (50,) the middles of equal stretches of log-SNR, falling.
         density: (50,) nats for each unit of log-SNR there; times the length of a stretch they add up to the total.
@@ -58,7 +57,7 @@ class Nats:
 
     def __str__(self) -> str:
         """The total with its standard error, both as far as the error's first digit."""
-        digits = max(0, -math.floor(math.log10(self.error))) if self.error > 0 else 3
+        digits = max(0, -math.floor(math.log10(self.error))) if 0 < self.error < math.inf else 3
         return f"{self.total:.{digits}f} ± {self.error:.{digits}f} nats"
 
 
@@ -74,13 +73,22 @@ class Truth:
             not in the standard error.
         draws: how many points are noised, a multiple of 50.
         seed: of the draws.
+        log_snr: from where to where to integrate, (least, most); unless given, over all that the schedule has.
 
     Raises:
-        ValueError: there are no points, or others than finite float32 or float64 (N, 2); for other draws; or the
-            schedule has a single timestep, so there is nothing to integrate over.
+        ValueError: there are no points, or others than finite float32 or float64 (N, 2); for other draws; the schedule
+            has a single timestep, so there is nothing to integrate over; or it does not reach as far as `log_snr`.
     """
 
-    def __init__(self, best: Denoiser, points: Tensor, *, draws: int = 20_000, seed: int = SEED) -> None:
+    def __init__(
+        self,
+        best: Denoiser,
+        points: Tensor,
+        *,
+        draws: int = 20_000,
+        seed: int = SEED,
+        log_snr: tuple[float, float] | None = None,
+    ) -> None:
         check_denoiser(best)
         check_finite(points, "the truth's")
         if not is_whole(draws, least=STRETCHES) or draws % STRETCHES:
@@ -88,7 +96,12 @@ class Truth:
         self.schedule = best.schedule
         if self.schedule.timesteps < 2:
             raise ValueError("an integral over log-SNR needs a schedule of two timesteps or more; this one has 1")
-        self._noised = _noise_evenly(points, self.schedule, int(draws), seed)
+        reach = float(self.schedule.snr[-1].log()), float(self.schedule.snr[0].log())
+        least, self._most = log_snr or reach
+        if not reach[0] <= least < self._most <= reach[1]:
+            raise ValueError(f"log_snr must rise within {reach[0]:.4g} … {reach[1]:.4g}, the schedule's; got {log_snr}")
+        self._span = self._most - least
+        self._noised = self._noise_evenly(points, int(draws), seed)
         self._best = answers(best, self._noised)
         last = self.schedule.alphas_cumprod[-1]
         # KL(N(√ᾱ x, (1−ᾱ) I) ‖ N(0, I)), as a mean over x; that of the mean is lower, because KL is convex
@@ -109,26 +122,17 @@ class Truth:
             )
         # half the sum over two coordinates is their mean
         values = squared(answers(denoiser, self._noised), self._best)
-        first, span = _ends(self.schedule)
         mean, error = mean_and_error(values)
-        middles = (torch.arange(STRETCHES, dtype=torch.float64) + 0.5) / STRETCHES
-        return Nats(span * mean, span * error, self._start, first - span * middles, along_t(values, STRETCHES))
+        middles = self._most - self._span * (torch.arange(STRETCHES, dtype=torch.float64) + 0.5) / STRETCHES
+        return Nats(self._span * mean, self._span * error, self._start, middles, along_t(values, STRETCHES))
 
-
-def _ends(schedule: Schedule) -> tuple[float, float]:
-    """The log-SNR of t = 0, and how far it falls from there to the last timestep."""
-    log_snr = schedule.snr.log()
-    return float(log_snr[0]), float(log_snr[0] - log_snr[-1])
-
-
-def _noise_evenly(points: Tensor, schedule: Schedule, draws: int, seed: int) -> Noised:
-    """Some of the points, (N, 2), noised: one at a random place in each of so many equal stretches of log-SNR."""
-    generator = torch.Generator().manual_seed(seed)
-    first, span = _ends(schedule)
-    places = (torch.arange(draws) + torch.rand(draws, generator=generator, dtype=torch.float64)) / draws
-    log_snr = schedule.snr.log()
-    middles = (log_snr[1:] + log_snr[:-1]) / 2
-    t = torch.bucketize(span * places - first, -middles)  # the nearest timestep; bucketize wants what rises
-    x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)].float()
-    epsilon = torch.randn(draws, 2, generator=generator)
-    return Noised(schedule.q_sample(x_0, t, epsilon), t, epsilon)
+    def _noise_evenly(self, points: Tensor, draws: int, seed: int) -> Noised:
+        """Some of the points, (N, 2), noised: one at a random place in each of so many equal stretches of log-SNR."""
+        generator = torch.Generator().manual_seed(seed)
+        places = (torch.arange(draws) + torch.rand(draws, generator=generator, dtype=torch.float64)) / draws
+        fall = -self.schedule.snr.log()
+        middles = (fall[1:] + fall[:-1]) / 2
+        t = torch.bucketize(self._span * places - self._most, middles)  # the nearest timestep
+        x_0 = points[torch.randint(0, len(points), (draws,), generator=generator)].float()
+        epsilon = torch.randn(draws, 2, generator=generator)
+        return Noised(self.schedule.q_sample(x_0, t, epsilon), t, epsilon)

@@ -216,9 +216,26 @@ def test_schedules_agree_where_they_go_equally_far():
     assert not 0.8 < losses[0] / losses[1] < 1.25  # the excess of the loss depends on the schedule
 
 
+def test_a_part_of_log_snr_holds_what_the_divergence_falls_by_there_on_any_schedule(schedule):
+    truth = Truth(BestDenoiser(THREE, schedule), THREE.sample(100_000), draws=50_000, log_snr=(-2.0, 6.0))
+    found = truth.excess(BestDenoiser(OTHER_THREE, schedule))
+    exact = divergence(THREE, OTHER_THREE, math.exp(-6)) - divergence(THREE, OTHER_THREE, math.exp(2))
+    assert found.total == pytest.approx(exact, abs=4 * found.error)
+    assert found.error < 0.02 * found.total
+    assert float(found.log_snr[0]) == pytest.approx(6 - 8 / STRETCHES / 2)
+    for beyond in ((-2.0, 12.0), (-30.0, 0.0), (3.0, 3.0)):
+        with pytest.raises(ValueError, match=r"log_snr must rise within -\d.* … \d.*, the schedule's; got"):
+            Truth(BestDenoiser(THREE, schedule), THREE.sample(100), draws=100, log_snr=beyond)
+
+
 @pytest.mark.parametrize(
     ("total", "error", "text"),
-    [(0.82149, 0.0204, "0.82 ± 0.02"), (12.3456, 1.9, "12 ± 2"), (0.00123, 0.00004, "0.00123 ± 0.00004")],
+    [
+        (0.82149, 0.0204, "0.82 ± 0.02"),
+        (12.3456, 1.9, "12 ± 2"),
+        (0.00123, 0.00004, "0.00123 ± 0.00004"),
+        (math.inf, math.inf, "inf ± inf"),
+    ],
 )
 def test_a_text_has_as_many_digits_as_the_error_allows(total, error, text):
     assert str(Nats(total, error, 0.0, torch.zeros(50), torch.zeros(50))) == f"{text} nats"
