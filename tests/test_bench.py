@@ -321,7 +321,7 @@ def said(result, start):
     return found
 
 
-RACE = "cities: seconds to 2 × the floor of the energy distance, "
+RACE = "cities: seconds to 2 × real in energy distance, "
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_other_verdicts():
 def test_a_row_in_which_a_peer_is_ahead_is_listed():
     assert verdicts.ahead(made_up()) == ["diffusers holds less memory for 5000 points"]
     found = verdicts.ahead(made_up(lab=60.0, peer=3.0))
-    assert "diffusers, tuned is first to 1.5 × the floor of the blur on cities: 3.6 s, the lab 72 s" in found
+    assert "diffusers, tuned is first to 1.5 × real in blur on cities: 3.6 s, the lab 72 s" in found
     assert len(found) == 1 + 2 * 2 * 3
 
 

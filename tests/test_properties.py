@@ -14,7 +14,7 @@ from lab_utils.diffusion.sampling import initial_noise, sample
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.mixtures import GaussianMixture
-from lab_utils.measure.distances import energy_distance, mmd, sliced_w1, w2
+from lab_utils.measure.mass import energy_distance, mmd, sliced_w1, w2
 
 # --- a Gaussian there and back
 

@@ -25,10 +25,12 @@ from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.cells import count_differences
-from lab_utils.measure.distances import DISTANCES, copies, energy_distance, mean_distance
+from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.likelihood import log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import along_t, mean_and_error, mean_loss, noise, squared
+from lab_utils.measure.mass import energy_distance, mean_distance
 from lab_utils.measure.nats import Truth
+from lab_utils.measure.neighbours import copies
 from lab_utils.points.dataset import Dataset, Units
 from lab_utils.points.validation import validate
 
@@ -70,12 +72,12 @@ POINTS = {
     ("base.arguments.check_finite", "points"): (check_finite, None),
     ("measure.cells.count_differences", "generated"): (lambda x: count_differences(x, REAL, *GRID), lambda n: (4, 3)),
     ("measure.cells.count_differences", "real"): (lambda x: count_differences(REAL, x, *GRID), lambda n: (4, 3)),
-    ("measure.distances.Distance.__call__", "generated"): (lambda x: energy_distance(x, REAL), a_float),
-    ("measure.distances.Distance.__call__", "real"): (lambda x: energy_distance(REAL, x), a_float),
-    ("measure.distances.Distance.check", "points"): (energy_distance.check, None),
-    ("measure.distances.copies", "train"): (lambda x: copies(x)(REAL, REAL), a_float),
-    ("measure.distances.mean_distance", "x"): (lambda x: mean_distance(x, REAL), a_float),
-    ("measure.distances.mean_distance", "y"): (lambda x: mean_distance(REAL, x), a_float),
+    ("measure.distance.Distance.__call__", "generated"): (lambda x: energy_distance(x, REAL), a_float),
+    ("measure.distance.Distance.__call__", "real"): (lambda x: energy_distance(REAL, x), a_float),
+    ("measure.distance.Distance.check", "points"): (energy_distance.check, None),
+    ("measure.neighbours.copies", "train"): (lambda x: copies(x)(REAL, REAL), a_float),
+    ("measure.mass.mean_distance", "x"): (lambda x: mean_distance(x, REAL), a_float),
+    ("measure.mass.mean_distance", "y"): (lambda x: mean_distance(REAL, x), a_float),
     ("measure.likelihood.log_likelihood", "points"): (lambda x: log_likelihood(ROUND, x), one_each),
     ("measure.likelihood.mean_log_likelihood", "points"): (lambda x: mean_log_likelihood(ROUND, x).mean, a_float),
     ("measure.nats.Truth.__init__", "points"): (lambda x: Truth(ROUND, x, draws=50).excess(ROUND).total, a_float),
@@ -84,19 +86,19 @@ POINTS = {
     ("measure.losses.squared", "a"): (lambda x: squared(x, full(x)), one_each),
     ("measure.losses.squared", "b"): (lambda x: squared(full(x), x), one_each),
     ("measure.benchmark.Benchmark.__init__", "held_out"): (
-        lambda x: Benchmark(x, size=2).pairs()[0][0],
+        lambda x: Benchmark(x).real_sets(2)[0],
         lambda n: (2, 2),
     ),
     ("measure.benchmark.Benchmark.__init__", "train"): (
-        lambda x: Benchmark(REAL, x, size=2).measure("copies", REAL[:2]),
+        lambda x: Benchmark(REAL, x).measure("copies", REAL[:2]),
         None,
     ),
     ("measure.benchmark.Benchmark.measure", "generated"): (
-        lambda x: Benchmark(REAL, size=len(full(x))).measure("W2", x),
+        lambda x: Benchmark(REAL).measure("W2", x),
         None,
     ),
     ("measure.benchmark.Benchmark.measure_all", "generated"): (
-        lambda x: Benchmark(REAL, size=len(full(x))).measure_all(x, names=["W2"]),
+        lambda x: Benchmark(REAL).measure_all(x, names=["W2"]),
         None,
     ),
     ("exact.mixtures.GaussianMixture.__init__", "means"): (

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike
@@ -32,35 +33,41 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 
 
+def _real(axes: Axes, band: tuple[float, float]) -> None:
+    """Mark what real sets read: 1 on average, and as a band from the lowest to the highest of them."""
+    axes.axhspan(*band, color=PALE, alpha=0.5, linewidth=0, label="real sets, lowest to highest")
+    axes.axhline(1, color=GREY, linewidth=1)
+
+
 @mpl.rc_context(STYLE)
 def multiples(
     epochs: Sequence[int],
     measures: Mapping[str, Mapping[str, Sequence[Measure]]],
     best: Mapping[str, Measure],
+    bands: Mapping[str, tuple[float, float]],
     *,
     columns: int = 3,
 ) -> Figure:
-    """Each distance as a multiple of its floor, against the number of epochs; the floor's own spread is a band.
+    """Each distance, × real, against the number of epochs, with 95 % intervals.
 
     Args:
         epochs: of the checkpoints.
         measures: distance → schedule → one measure for each checkpoint.
         best: distance → what the training points themselves measure.
+        bands: distance → the lowest and the highest multiple that a real set reads; a grey band around 1.
         columns: panels in a row.
     """
     rows = -(-len(measures) // columns)
     figure, all_axes = canvas(rows, columns, 0.6 + 2.3 * rows, sharex=True)
     for axes, (distance, by_schedule) in zip(all_axes, measures.items(), strict=False):
-        low, high = np.asarray(best[distance].floor_range) / best[distance].floor
-        axes.axhspan(low, high, color=PALE, alpha=0.5, linewidth=0, label="real against real, 95 %")
+        _real(axes, bands[distance])
         axes.axhline(best[distance].multiple, color=GREY, linestyle=":", linewidth=1.4, label="the training points")
         for offset, (name, values) in zip((0.97, 1.03), by_schedule.items(), strict=False):
             middle = np.array([value.multiple for value in values])
             bounds = np.array([value.interval for value in values]).T
+            bars = np.where(np.isfinite(bounds), np.abs(bounds - middle), 0)  # without an end: no bar
             where = np.asarray(epochs) * offset  # side by side, so that the bars don't hide each other
-            axes.errorbar(
-                where, middle, yerr=np.abs(bounds - middle), label=name, capsize=3, **line_of(name, marked=True)
-            )
+            axes.errorbar(where, middle, yerr=bars, label=name, capsize=3, **line_of(name, marked=True))
         better = " (more is better)" if best[distance].higher_is_better else ""
         axes.set(xscale="log", title=distance + better)
         axes.set_ylim(bottom=None if best[distance].higher_is_better else min(0, axes.get_ylim()[0]))
@@ -69,7 +76,7 @@ def multiples(
     for axes in all_axes[len(measures) :]:
         axes.set_visible(False)
     figure.supxlabel("epochs of training", fontsize=10)
-    figure.supylabel("multiple of what real points read", fontsize=10)
+    figure.supylabel("× real: 1 is what real sets read among themselves", fontsize=10)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
@@ -111,15 +118,15 @@ def evaluations(
     """Quality against the number of evaluations of the denoiser: a row for a distance, a column for a denoiser.
 
     Args:
-        measures: distance → denoiser → sampler → (k,) numbers of evaluations and (k, seeds) multiples of the floor; a
+        measures: distance → denoiser → sampler → (k,) numbers of evaluations and (k, seeds) multiples of real; a
             point is the mean over seeds and its bar goes from the lowest to the highest.
-        bands: distance → the interval of the multiples between real draws.
+        bands: distance → the lowest and the highest multiple that a real set reads; a grey band around 1.
     """
     rows, columns = len(measures), len(next(iter(measures.values())))
     figure, all_axes = canvas(rows, columns, 0.8 + 2.3 * rows, sharex=True, sharey="row")
     for number, (distance, by_denoiser) in enumerate(measures.items()):
         for axes, (denoiser, by_sampler) in zip(all_axes[number * columns :], by_denoiser.items(), strict=False):
-            axes.axhspan(*bands[distance], color=PALE, alpha=0.5, linewidth=0, label="real against real, 95 %")
+            _real(axes, bands[distance])
             for sampler, (steps, values) in by_sampler.items():
                 each = np.asarray(values)
                 mean = each.mean(axis=1)
@@ -130,7 +137,7 @@ def evaluations(
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5) if axes.get_ylim()[1] < 10 else (1,)))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.yaxis.set_minor_locator(NullLocator())
-        all_axes[number * columns].set_ylabel(f"{distance}, multiple of floor")
+        all_axes[number * columns].set_ylabel(f"{distance}, × real")
     figure.supxlabel("evaluations of the denoiser", fontsize=10)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure

@@ -2,7 +2,8 @@
 
 from lab_utils.measure.benchmark import Benchmark, Measure
 from lab_utils.measure.cells import count_differences
-from lab_utils.measure.distances import DISTANCES, Distance
+from lab_utils.measure.distance import Distance
+from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.likelihood import FlowError, MeanLogLikelihood, log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import (
     Noised,

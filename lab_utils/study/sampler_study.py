@@ -21,14 +21,14 @@ from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.runs.fit import fit
-from lab_utils.study.sweeps import BASE, BETTER, DATASETS, Configuration, build, data_and_draws
+from lab_utils.study.sweeps import BASE, BETTER, DATASETS, SIZE, Configuration, build, data_and_draws
 from lab_utils.study.table import select
 
 Array = NDArray[np.float64]
 
 TABLE = DATA / "samplers.csv"
 SEEDS = 5  # of the sampling; every network is trained with seed 0
-DISTANCES = ("energy distance", "sliced W1", "blur", "coverage")
+DISTANCES = ("energy distance", "sliced W1", "blur", "RMS", "strays", "coverage")
 
 NETWORKS: dict[str, Configuration] = {"original": {}, "better": BETTER, "last weights": {"ema_decay": 0.0}}
 BEST = "best denoiser"
@@ -73,13 +73,13 @@ def denoiser(name: str, data: str) -> Denoiser:
 
 
 def run(configuration: Configuration) -> list[dict[str, Any]]:
-    """Sample by one configuration, and measure the points as multiples of the floors."""
+    """Sample by one configuration, and measure the points as multiples of what real sets read."""
     asked = denoiser(configuration["denoiser"], configuration["data"])
     make, _ = SAMPLERS[configuration["sampler"]]
     sampler = make(asked.schedule, configuration["steps"])
     data, benchmark = data_and_draws(configuration["data"], BASE["train"])
-    points = sample(asked, benchmark.size, seed=configuration["seed"], sampler=sampler)
-    measures = {name: benchmark.measure(name, points).multiple for name in DISTANCES}
+    points = sample(asked, SIZE, seed=configuration["seed"], sampler=sampler)
+    measures = {name: benchmark.multiple(name, points) for name in DISTANCES}
     measures["farthest"] = float(points.norm(dim=1).max() / data.train.norm(dim=1).max())
     return [{"evaluations": len(sampler), **{name: float(f"{value:.5g}") for name, value in measures.items()}}]
 

@@ -23,7 +23,7 @@ from lab_utils.diffusion.schedules import KINDS
 from lab_utils.diffusion.training import Recipe
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.measure.benchmark import Benchmark
-from lab_utils.measure.likelihood import FlowError, log_likelihood
+from lab_utils.measure.likelihood import FlowError, mean_log_likelihood
 from lab_utils.measure.losses import Noised, along_t, answers, gradient_signal, noise, squared
 from lab_utils.points.dataset import Dataset, dataset
 from lab_utils.runs.fit import fit
@@ -33,7 +33,7 @@ Configuration = dict[str, Any]
 TABLE = DATA / "study.csv"
 DATASETS = ("cities", "spiral")
 SEEDS = 5
-SIZE, REFERENCES = 5000, 4  # of a sample, and how many real draws it is held against
+SIZE = 5000  # points of a sample
 FEW = 1500  # points for W2, which is slow
 NOISED, LIKELY = 20_000, 10_000  # noised points for the loss and its parts, and held-out ones for the log-likelihood
 PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
@@ -63,7 +63,7 @@ SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
 MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
 BETTER: Configuration = {**MORE_STEPS, "width": 128}
 
-ALWAYS = ("energy distance", "blur", "copies")  # at each checkpoint; at the last also the rest, and W2
+ALWAYS = ("energy distance", "blur", "RMS", "strays", "copies")  # at each checkpoint; at the last also the rest, and W2
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
 
 SWEEPS: dict[str, list[Configuration]] = {
@@ -116,16 +116,9 @@ def grid(
 
 @lru_cache(maxsize=4)
 def data_and_draws(name: str, train: int) -> tuple[Dataset, Benchmark]:
-    """The data, and real draws to hold samples against."""
+    """The data, and real sets to hold samples against."""
     data = dataset(name, train=train)
-    return data, Benchmark(data.held_out, data.train, size=SIZE, references=REFERENCES)
-
-
-@lru_cache(maxsize=4)
-def _few(name: str, train: int) -> Benchmark:
-    """Fewer real points, for W2."""
-    data, _ = data_and_draws(name, train)
-    return Benchmark(data.held_out, size=FEW, references=REFERENCES)
+    return data, Benchmark(data.held_out, data.train)
 
 
 @lru_cache(maxsize=4)
@@ -148,27 +141,20 @@ def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset
     return network, data, Recipe(**c, checkpoints=checkpoints)
 
 
-def _mean_log_likelihood(model: DenoisingModule, points: Tensor) -> float:
-    """In nats a point; with more steps where long ones fold the plane, and NaN where shorter ones do so too."""
-    for nodes in (64, 256):
-        with suppress(FlowError):
-            return float(log_likelihood(model, points, nodes=nodes).mean())
-    return math.nan
-
-
 def measure_model(model: DenoisingModule, configuration: Mapping[str, Any], *, last: bool = True) -> dict[str, float]:
     """The measures of one trained model: its loss, where along t it could be less, and its samples' distances.
 
-    Distances are multiples of their floors, and NaN for a model gone so far astray that some points are not finite. The
-    last model of a run is measured in more ways; its log-likelihood is the mean over 10 000 held-out points, in nats a
-    point and normalised units, and NaN where the flow folds.
+    Distances are multiples of what real sets read, and NaN for a model gone so far astray that some points are not
+    finite. The last model of a run is measured in more ways. Its log-likelihood is the mean over 10 000 held-out
+    points, in nats a point and normalised units; "folded" is the share of them at which the flow's steps fold the
+    plane.
     """
     name, train, kind = (configuration[key] for key in ("data", "train", "schedule"))
     data, benchmark = data_and_draws(name, train)
     noised, best = _truth(name, train, kind)
     given = answers(model, noised)
     excess = squared(given, best)
-    points = sample(model, benchmark.size, seed=configuration["seed"])
+    points = sample(model, SIZE, seed=configuration["seed"])
     measures = {
         "loss": float(squared(given, noised.epsilon).mean()),
         "floor": float(squared(best, noised.epsilon).mean()),
@@ -178,10 +164,14 @@ def measure_model(model: DenoisingModule, configuration: Mapping[str, Any], *, l
     }
     finite = bool(points.isfinite().all())
     for distance in AT_LAST if last else ALWAYS:
-        measures[distance] = benchmark.measure(distance, points).multiple if finite else math.nan
+        measures[distance] = benchmark.multiple(distance, points) if finite else math.nan
     if last:
-        measures["W2"] = _few(name, train).measure("W2", points[:FEW]).multiple if finite else math.nan
-        measures["log-likelihood"] = _mean_log_likelihood(model, data.held_out[:LIKELY])
+        measures["W2"] = benchmark.multiple("W2", points[:FEW]) if finite else math.nan
+        likely = {"log-likelihood": math.nan, "folded": math.nan}
+        with suppress(FlowError):  # of a model gone astray the flow is not finite
+            found = mean_log_likelihood(model, data.held_out[:LIKELY])
+            likely = {"log-likelihood": found.mean, "folded": found.share}
+        measures |= likely
     return measures
 
 

@@ -42,7 +42,7 @@ def race_table(result: Result, data: str, measure: str) -> Table:
     for name in names(where(result["race"], data=data)):
         found = [seconds(times(result, data, name, measure, target)) for target in TARGETS]
         rows.append([name, *(_seconds(one, result["options"]["budget"]) for one in found)])
-    return ["contender", *(f"≤ {target:g} × floor" for target in TARGETS)], rows
+    return ["contender", *(f"≤ {target:g} × real" for target in TARGETS)], rows
 
 
 def _seconds(found: Summary, budget: float) -> str:
@@ -131,7 +131,7 @@ def race_figure(result: Result) -> str:
             )
         for target in TARGETS:
             axes.axhline(target, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"{measure} / floor", title=data)
+        axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel=f"{measure}, × real", title=data)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return _picture(figure)
 

@@ -24,29 +24,29 @@ from lab_utils.points.dataset import SPLIT, Dataset, dataset
 Row = dict[str, Any]
 
 MEASURES = ("energy distance", "blur")
-TARGETS = (4.0, 2.0, 1.5)  # multiples of the floor
+TARGETS = (4.0, 2.0, 1.5)  # × real
 SIZE = 5000  # points in a sample
 FIRST, STEP = 0.5, math.sqrt(2)  # the first look, in seconds of training, and each next one's factor
 RATES, BATCHES = (1, 3, 10), (1, 4)  # what a peer's own learning rate and batch size are multiplied by
 
 # Settings are chosen on one draw, and raced on another: another split into training points and held-out ones, and other
-# references. The race's is one where the training points themselves are near the floor on both data sets; where they
-# lie at five times the floor, as they may, no model can be nearer, and the race would tell nothing.
+# real sets. The race's is one where the training points themselves are near what real points read on both data sets;
+# where they lie at five times that, as they may, no model can be nearer, and the race would tell nothing.
 TUNING_DRAW, RACE_DRAW = SPLIT, 10
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A data set, and the real draws that samples are held against."""
+    """A data set, and the real sets that samples are held against."""
 
     data: Dataset
     benchmark: Benchmark
 
     def multiples(self, points: Tensor) -> Row:
-        """Each measure as a multiple of its floor; None where some points, or it, are not finite."""
+        """Each measure as a multiple of what real sets read; None where some points, or it, are not finite."""
         if not torch.isfinite(points).all():
             return dict.fromkeys(MEASURES)
-        found = {name: self.benchmark.measure(name, points).multiple for name in MEASURES}
+        found = {name: self.benchmark.multiple(name, points) for name in MEASURES}
         return {name: multiple if math.isfinite(multiple) else None for name, multiple in found.items()}
 
 
@@ -54,7 +54,7 @@ class Judge:
 def judge(name: str, draw: int) -> Judge:
     """The data `name`, split and judged by the seed `draw`."""
     data = dataset(name, seed=draw)
-    return Judge(data, Benchmark(data.held_out, size=SIZE, references=3, seed=draw))
+    return Judge(data, Benchmark(data.held_out, seed=draw))
 
 
 def points_of(contender: Contender, seed: int = SEED, sampler: str | None = None) -> Tensor:
@@ -85,7 +85,7 @@ def time_to(rows: Iterable[Mapping[str, Any]], measure: str, target: float) -> t
     Args:
         rows: the contender's looks in one race, in order of time; none at all reads 0 seconds in vain.
         measure: one of `MEASURES`.
-        target: a multiple of the floor.
+        target: a multiple of real.
     """
     seconds = 0.0
     for row in rows:

@@ -28,7 +28,7 @@ from benchmarks.summaries import (
     where,
 )
 
-GOAL = 2.0  # the target that the promises speak of, as a multiple of the floor
+GOAL = 2.0  # the target that the promises speak of, as a multiple of real
 FASTER = {False: 10, True: 4}  # than the best peer as it is, and than the best tuned one
 SAMPLING_FASTER, SHARE_OF_PRODUCTS = 6, 0.7
 TRAINING_RATE, SAMPLING_RATE = 100_000, 1_000_000  # points, and point-steps, a second on two cores
@@ -62,7 +62,7 @@ def bound(low: float, high: float) -> str:
 def race_verdicts(result: Result) -> Iterator[Verdict]:
     """How many times fewer seconds the lab needs, seed by seed."""
     for data, measure, tuned in product(result["data"], MEASURES, FASTER):
-        promise = f"{data}: seconds to {GOAL:g} × the floor of the {measure}, {FASTER[tuned]} times fewer than "
+        promise = f"{data}: seconds to {GOAL:g} × real in {measure}, {FASTER[tuned]} times fewer than "
         promise += "the best tuned peer" if tuned else "the best peer as it is"
         peer = best_peer(result, data, measure, GOAL, tuned=tuned)
         lab = times(result, data, LAB, measure, GOAL)
@@ -159,7 +159,7 @@ def ahead(result: Result) -> list[str]:
             theirs = seconds(times(result, data, name, measure, target)).middle
             if theirs < seconds(lab).middle:
                 said = f"{number(theirs)} s, the lab {number(seconds(lab).middle)} s"
-                found.append(f"{name} is first to {target:g} × the floor of the {measure} on {data}: {said}")
+                found.append(f"{name} is first to {target:g} × real in {measure} on {data}: {said}")
     for what, n in [("training", None), *(("sampling", n) for n in sorted({row["n"] for row in result["memory"]}))]:
         middle = {name: _rate(result, name, what, n) for name in names(result["rates"])}
         for name, rate in middle.items():

@@ -11,7 +11,7 @@ from lab_utils.exact import mixtures
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.measure.benchmark import Benchmark
-from lab_utils.measure.distances import blur
+from lab_utils.measure.neighbours import blur
 from lab_utils.points.dataset import dataset
 
 SCHEDULES = {"linear": linear(), "sigmoid": sigmoid(), "short": sigmoid(timesteps=20)}

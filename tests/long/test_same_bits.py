@@ -42,8 +42,8 @@ trainer = trainers["sigmoid"]
 model = trainer.averaged
 whole = sample(model, 1100)
 quick = sample(model, 3000, sampler=dpm_solver(model.schedule, 20))
-bench = Benchmark(data.held_out, data.train, size=1000, references=2)
-measured = {name: bench.measure(name, quick[:1000]).multiple for name in ("energy distance", "blur")}
+bench = Benchmark(data.held_out, data.train)
+measured = {name: bench.multiple(name, quick[:1000]) for name in ("energy distance", "blur")}
 content = {"weights": trainer.average.detach(), "losses": torch.tensor(trainer.losses), "whole": whole, "quick": quick}
 print(json.dumps({
     "sums": {name: sha256(value.numpy().tobytes()) for name, value in content.items()},

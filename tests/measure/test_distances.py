@@ -19,23 +19,11 @@ from scipy.stats import energy_distance as scipy_energy_distance
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from lab_utils.measure import distances
-from lab_utils.measure.distances import (
-    COVERAGE_K,
-    DIRECTIONS,
-    DISTANCES,
-    W2_MOST,
-    blur,
-    classifier,
-    copies,
-    coverage,
-    energy_distance,
-    mean_distance,
-    mmd,
-    precision,
-    sliced_w1,
-    w2,
-)
+from lab_utils.measure import mass
+from lab_utils.measure.classifier import classifier
+from lab_utils.measure.distances import DISTANCES
+from lab_utils.measure.mass import DIRECTIONS, W2_MOST, energy_distance, mean_distance, mmd, sliced_w1, w2
+from lab_utils.measure.neighbours import COVERAGE_K, blur, copies, coverage, precision, rms, strays
 
 SINGLES = torch.float32, torch.float64
 
@@ -45,7 +33,7 @@ def normal(n, seed=0, dtype=torch.float32):
 
 
 ALL = DISTANCES | {"copies": copies(normal(900, 99))}
-TRANSPORTS = {"energy distance": energy_distance, "sliced W1": sliced_w1, "W2": w2}  # 0 between equal sets only
+TRANSPORTS = {"energy distance": energy_distance, "sliced W1": sliced_w1, "W2": w2}  # they scale with the points
 SIZES = [(1, 1), (1, 7), (256, 257), (600, 300), (700, 700)]  # up to some beyond the size of a block
 SOME = [(6, 6), (6, 40), (41, 7), (600, 300), (700, 700)]  # for those that need a few points
 
@@ -65,13 +53,23 @@ def test_a_set_is_at_distance_0_from_itself_and_from_itself_in_another_order(nam
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("blur", 0), ("precision", 1), ("coverage", 1), ("classifier", 0.5), ("copies", 0)]
+    ("name", "value"),
+    [
+        ("blur", 0),
+        ("RMS", 0),
+        ("strays", 0),
+        ("MMD", 0),
+        ("precision", 1),
+        ("coverage", 1),
+        ("classifier", 0.5),
+        ("copies", 0),
+    ],
 )
 def test_what_a_set_reads_against_itself(name, value):
     x = normal(700)
-    assert ALL[name](x, x) == value
+    assert ALL[name](x, x) == pytest.approx(value, abs=1e-12)
     if name != "classifier":  # in another order, what one half of it learns is wrong for the other
-        assert ALL[name](x, shuffled(x)) == value
+        assert ALL[name](x, shuffled(x)) == pytest.approx(value, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=25)
@@ -101,7 +99,7 @@ def test_transports_are_symmetric_not_negative_scale_and_grow_with_a_shift(seed,
 @given(st.integers(0, 2**31), st.integers(6, 60), st.integers(6, 60), st.floats(0, 4))
 def test_shares_lie_between_0_and_1_and_no_order_of_the_points_changes_them(seed, n, m, shift):
     x, y = normal(n, seed) + shift, normal(m, seed + 1)
-    for name in ("precision", "coverage", "copies"):
+    for name in ("strays", "precision", "coverage", "copies"):
         share = ALL[name](x, y)
         assert 0 <= share <= 1
         assert ALL[name](shuffled(x), shuffled(y)) == share
@@ -222,9 +220,9 @@ def test_the_mmd_is_its_formula_with_scikit_learns_kernels(n, m, dtype):
     x, y = normal(n, 1, dtype), 0.2 + normal(m, 2, dtype)
     a, b = x.double().numpy(), y.double().numpy()
     xx, yy, xy = (sum(rbf_kernel(*pair, gamma=0.5 / s**2) for s in BANDWIDTHS) for pair in ((a, a), (b, b), (a, b)))
-    off = lambda k: (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1))  # noqa: E731
-    exact = off(xx) + off(yy) - 2 * xy.mean()
+    exact = xx.mean() + yy.mean() - 2 * xy.mean()
     assert mmd(x, y) == pytest.approx(exact, abs=1e-12 if dtype == torch.float64 else 1e-6)
+    assert mmd(x, y) >= 0
 
 
 def gaussian_mmd(shift):
@@ -233,13 +231,13 @@ def gaussian_mmd(shift):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5])
-def test_the_mmd_is_without_bias_even_for_few_points(shift):
-    """Many small draws from two Gaussians: their mean is the closed form, within four of its standard errors."""
+def test_the_mmd_of_few_points_is_the_closed_form_and_what_their_own_kernels_add(shift):
+    """k(x, x) is 5, for five bandwidths, where the mean over two points is E k: each set adds (5 − E k)/n."""
     offset = torch.tensor([shift, 0.0])
     values = [mmd(normal(12, 2 * seed), normal(9, 2 * seed + 1) + offset) for seed in range(1500)]
+    own = len(BANDWIDTHS) - sum(s**2 / (s**2 + 2) for s in BANDWIDTHS)
     error = np.std(values) / math.sqrt(len(values))
-    assert abs(np.mean(values) - gaussian_mmd(shift)) < 4 * error
-    assert min(values) < 0
+    assert abs(np.mean(values) - gaussian_mmd(shift) - own / 12 - own / 9) < 4 * error
 
 
 def test_the_mmd_of_two_gaussians_is_its_closed_form_and_grows_with_the_shift():
@@ -307,25 +305,56 @@ def test_w2_says_how_much_memory_too_many_points_would_need():
         w2(normal(5), many.repeat(2, 1))
     assert w2.fits(W2_MOST)
     assert not w2.fits(W2_MOST + 1)
-    assert [name for name, distance in ALL.items() if distance.dear] == ["W2"]
+    assert [name for name, distance in ALL.items() if math.isfinite(distance.dear)] == ["W2"]
 
 
 # --- neighbours
 
 
 @pytest.mark.parametrize(("n", "m"), SIZES)
-def test_sharpness_is_the_median_distance_to_scikit_learns_nearest_neighbour(n, m):
+def test_blur_is_the_median_distance_to_scikit_learns_nearest_neighbour(n, m):
     generated, real = 1.2 * normal(n, 1), normal(m, 2)
     nearest, _ = NearestNeighbors(n_neighbors=1).fit(real.numpy()).kneighbors(generated.numpy())
     assert blur(generated, real) == pytest.approx(np.median(nearest), rel=1e-5)
 
 
-def test_sharpness_is_from_the_generated_to_the_real_points_and_sees_no_mass():
+def test_blur_is_from_the_generated_to_the_real_points_and_sees_no_mass():
     real = normal(500)
     heap = real[:1].repeat(500, 1)
     assert blur(heap, real) == 0
     assert blur(real, heap) > 0.5
     assert energy_distance(heap, real) > 0.5
+
+
+@pytest.mark.parametrize(("n", "m"), SIZES)
+def test_rms_is_the_root_mean_square_of_scikit_learns_nearest_distances(n, m):
+    generated, real = 1.2 * normal(n, 1), normal(m, 2)
+    nearest, _ = NearestNeighbors(n_neighbors=1).fit(real.numpy()).kneighbors(generated.numpy())
+    assert rms(generated, real) == pytest.approx(math.sqrt(np.mean(nearest**2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("m", [2, 30, 999, 1500])
+def test_strays_are_farther_from_all_real_points_than_all_but_one_in_a_thousand_of_these(m):
+    """By a whole matrix: of m real points the (m + 1) / 1000 farthest from the others may lie beyond, the first one
+    where that is less than one. So with the chance of a new point to lie there, the share is what real points read."""
+    real = normal(m, 2, torch.float64)
+    to_others = np.sort(cdist(real, real) + np.where(np.eye(m), np.inf, 0), axis=1)[:, 0]
+    beyond = np.sort(to_others)[::-1]
+    place = max(1.0, (m + 1) / 1000)  # the order statistic from the top, between two of them in general
+    whole = int(place)
+    reach = beyond[whole - 1] + (place - whole) * (beyond[min(whole, m - 1)] - beyond[whole - 1])
+    generated = 1.3 * normal(4000, 1, torch.float64)
+    assert strays(generated, real) == np.mean(cdist(generated, real).min(axis=1) > reach)
+
+
+def test_real_points_read_one_stray_in_a_thousand_and_single_far_points_are_counted():
+    shares = [strays(normal(3000, 2 * s), normal(3000, 2 * s + 1)) for s in range(60)]
+    assert np.mean(shares) == pytest.approx(0.001, abs=4 * np.std(shares) / math.sqrt(60))
+    real, more = normal(3000, 1), normal(3000, 2)
+    far = torch.cat([more[:2970], 9 + torch.arange(60.0).reshape(30, 2)])
+    assert strays(far, real) == pytest.approx(strays(more, real) + 0.01, abs=0.001)
+    assert blur(far, real) < 1.05 * blur(more, real), "the median does not see them"
+    assert rms(far, real) > 10 * rms(more, real)
 
 
 def balls(real, k):
@@ -416,20 +445,25 @@ def test_the_classifier_is_no_better_for_seeing_more_of_one_set():
     assert 0.4 < classifier(normal(3000, 1), normal(300, 2)) < 0.6
 
 
-def test_its_p_value_is_the_tail_of_the_binomial_and_true_to_its_word():
-    for n, accuracy in ((10, 0.8), (11, 7 / 12), (5000, 0.52)):
+def test_its_p_value_is_the_tail_of_the_binomial_over_all_answers_and_true_to_its_word():
+    for n, accuracies in ((10, [0.8]), (11, [7 / 12, 5 / 12]), (5000, [0.52]), (5000, [0.52, 0.49, 0.51])):
         tests = 2 * (n - n // 2)
-        assert classifier.p_value(accuracy, n) == pytest.approx(binom.sf(round(accuracy * tests) - 1, tests, 0.5))
-    assert classifier.p_value(0.5, 5000) > 0.5
-    assert classifier.p_value(0.0, 50) == 1
-    chances = [classifier.p_value(classifier(normal(60, 2 * s), normal(60, 2 * s + 1)), 60) for s in range(20)]
-    assert sum(p < 0.1 for p in chances) <= binom.isf(0.001, 20, 0.1)  # one in ten at most, but for chance
+        right = sum(round(accuracy * tests) for accuracy in accuracies)
+        exact = binom.sf(right - 1, len(accuracies) * tests, 0.5)
+        assert classifier.p_value(accuracies, n) == pytest.approx(exact)
+    assert classifier.p_value([0.5], 5000) > 0.5
+    assert classifier.p_value([0.0], 50) == 1
+    values = [classifier(normal(60, 2 * s), normal(60, 2 * s + 1)) for s in range(60)]
+    for pairs in (1, 3):  # of independent pairs, one p in ten is below 0.1 at most, but for chance
+        chances = [classifier.p_value(values[i : i + pairs], 60) for i in range(0, 60, pairs)]
+        assert sum(p < 0.1 for p in chances) <= binom.isf(0.001, len(chances), 0.1)
+        assert sum(p < 0.5 for p in chances) >= binom.isf(0.999, len(chances), 0.35), "nor is it far too large"
 
 
 # --- many points
 
 
-@pytest.mark.parametrize("name", ["blur", "sliced W1", "precision", "coverage", "copies"])
+@pytest.mark.parametrize("name", ["blur", "RMS", "strays", "sliced W1", "precision", "coverage", "copies"])
 def test_forty_thousand_points_are_measured_in_seconds(name):
     assert 0 <= ALL[name](normal(40_000, 1), normal(40_000, 2)) <= 1
 
@@ -437,14 +471,14 @@ def test_forty_thousand_points_are_measured_in_seconds(name):
 def test_means_over_pairs_hold_few_pairs_at_once(monkeypatch):
     """So their memory does not grow with the product of the sizes, of which the largest tensors tell."""
     largest = []
-    blocks = distances._squares
+    blocks = mass._squares
 
     def watched(x, y):
         for block in blocks(x, y):
             largest.append(block.numel())
             yield block
 
-    monkeypatch.setattr(distances, "_squares", watched)
+    monkeypatch.setattr(mass, "_squares", watched)
     for distance in (energy_distance, mmd):
         distance(normal(100, 1), normal(2000, 2))
         distance(normal(2000, 1), normal(1500, 2))
@@ -457,7 +491,7 @@ def test_the_memory_of_one_block_is_used_again_for_the_next():
     pytest.importorskip("resource")  # not on Windows
     code = """
 import resource, torch
-from lab_utils.measure.distances import mean_distance, mmd
+from lab_utils.measure.mass import mean_distance, mmd
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 few, many = torch.ones(1000, 2), torch.ones(40_000, 2)
 mmd(few, few)

@@ -23,8 +23,7 @@ def small(tmp_path, monkeypatch):
     """A cache of the test's own, small networks, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
     for module, name, value in [
-        (study, "SIZE", 300),
-        (study, "REFERENCES", 2),
+        (steps, "SIZE", 300),
         (steps, "BASE", study.BASE | SMALL),
         (steps, "NETWORKS", {"original": {}}),
     ]:
@@ -56,7 +55,7 @@ def test_every_sampler_can_be_made_with_its_numbers_of_steps(name):
 
 def test_a_run_measures_the_points_of_its_sampler_against_real_draws():
     data = dataset("gaussian", train=100)
-    benchmark = Benchmark(data.held_out, data.train, size=300, references=2)
+    benchmark = Benchmark(data.held_out, data.train)
     for name, number, way in (
         ("DPM-Solver++(2M)", 10, dpm_solver(sigmoid(), 10)),
         ("DDPM", 1000, ancestral(sigmoid())),
@@ -64,7 +63,7 @@ def test_a_run_measures_the_points_of_its_sampler_against_real_draws():
         (row,) = run({"data": "gaussian", "denoiser": BEST, "sampler": name, "steps": number, "seed": 3})
         points = sample(BestDenoiser(data.train, sigmoid()), 300, seed=3, sampler=way)
         assert row["evaluations"] == number
-        assert row["blur"] == pytest.approx(benchmark.measure("blur", points).multiple, rel=1e-4)
+        assert row["blur"] == pytest.approx(benchmark.multiple("blur", points), rel=1e-4)
         assert row["farthest"] == pytest.approx(
             float(points.norm(dim=1).max() / data.train.norm(dim=1).max()), rel=1e-4
         )

@@ -7,7 +7,7 @@ import torch
 
 from lab_utils.diffusion.sampling import sample
 from lab_utils.measure.benchmark import Benchmark
-from lab_utils.measure.likelihood import FlowError
+from lab_utils.measure.likelihood import FlowError, mean_log_likelihood
 from lab_utils.measure.losses import answers, squared
 from lab_utils.runs.fit import fit
 from lab_utils.study import sweeps as study
@@ -30,9 +30,9 @@ SMALL = {
 def small(tmp_path, monkeypatch):
     """A cache of the test's own, and samples of a size that is soon measured."""
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
-    for name, value in {"SIZE": 300, "FEW": 100, "REFERENCES": 2, "NOISED": 2000, "LIKELY": 400}.items():
+    for name, value in {"SIZE": 300, "FEW": 100, "NOISED": 2000, "LIKELY": 400}.items():
         monkeypatch.setattr(study, name, value)
-    caches = (study.data_and_draws, study._few, study._truth)
+    caches = (study.data_and_draws, study._truth)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -107,37 +107,26 @@ def test_the_measures_are_those_of_the_model():
     assert len(noised.t) == 2000
     real = data.held_out[:300]
     _, benchmark = study.data_and_draws("gaussian", 100)
-    assert (benchmark.size, benchmark.references) == (300, 2)
-    assert measures["blur"] == benchmark.measure("blur", sample(model, 300, seed=3)).multiple
-    few = Benchmark(data.held_out, size=100, references=2)
-    assert measures["W2"] == few.measure("W2", sample(model, 300, seed=3)[:100]).multiple
-    assert math.isfinite(measures["log-likelihood"])
+    points = sample(model, 300, seed=3)
+    assert measures["blur"] == benchmark.multiple("blur", points)
+    assert measures["strays"] == benchmark.multiple("strays", points)
+    assert measures["W2"] == Benchmark(data.held_out).multiple("W2", points[:100])
+    likely = mean_log_likelihood(model, data.held_out[:400])
+    assert (measures["log-likelihood"], measures["folded"]) == (likely.mean, likely.share)
     assert torch.isfinite(real).all()
     assert "coverage" in measures
     assert "coverage" not in measure_model(model, SMALL, last=False)
 
 
-@pytest.mark.parametrize("enough", [64, 256, 1000])
-def test_a_flow_that_folds_is_tried_with_more_steps(enough, monkeypatch):
-    asked = []
-
-    def folds(_, points, nodes):
-        asked.append(nodes)
-        if nodes < enough:
-            raise FlowError("the step folds the plane")
-        return torch.full((len(points),), -0.5)
-
-    monkeypatch.setattr(study, "log_likelihood", folds)
-    found = study._mean_log_likelihood(build(SMALL)[0], torch.zeros(3, 2))
-    assert asked == [nodes for nodes in (64, 256) if nodes <= enough]
-    assert found == -0.5 if enough <= 256 else math.isnan(found)
-
-
 @pytest.mark.parametrize("last", [False, True])
 def test_a_model_gone_astray_has_a_loss_but_no_distances(last, monkeypatch):
     monkeypatch.setattr(study, "sample", lambda *_, **__: torch.full((300, 2), math.inf))
-    monkeypatch.setattr(study, "log_likelihood", lambda *_, **__: torch.zeros(1))
+
+    def not_finite(*_):
+        raise FlowError("the flow does not stay finite")
+
+    monkeypatch.setattr(study, "mean_log_likelihood", not_finite)
     measures = measure_model(build(SMALL)[0], SMALL, last=last)
-    distances = {*study.AT_LAST, "W2"} if last else {*study.ALWAYS}
+    distances = {*study.AT_LAST, "W2", "log-likelihood", "folded"} if last else {*study.ALWAYS}
     assert {name for name, value in measures.items() if math.isnan(value)} == distances
     assert measures["loss"] > measures["floor"]
