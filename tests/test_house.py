@@ -56,7 +56,10 @@ def imports(source):
 
 
 def wrong_rooms(folder):
-    """Imports from a room that does not stand above, a folder that is no room, and a module that stands in none."""
+    """Imports from a room that does not stand above, a folder that is no room, and a module that stands in none.
+
+    A command, a module `__main__`, stands above all rooms, because nothing imports it; an import of one is wrong, too.
+    """
     found, rooms = [], [*ROOMS]
     for path in sorted(folder.rglob("*.py")):
         room, *inside = path.relative_to(folder).parts
@@ -69,7 +72,11 @@ def wrong_rooms(folder):
             continue
         for name in imports(path.read_text(encoding="utf-8")):
             package, *parts = name.split(".")
-            if package == "lab_utils" and parts and parts[0] in rooms[rooms.index(room) + 1 :]:
+            if package != "lab_utils" or not parts:
+                continue
+            if parts[-1] == "__main__":
+                found.append(f"{room}/{'/'.join(inside)} imports the command of {parts[0]}")
+            elif inside != ["__main__.py"] and parts[0] in rooms[rooms.index(room) + 1 :]:
                 found.append(f"{room}/{'/'.join(inside)} imports from {parts[0]}, which is not above {room}")
     return sorted({*found})
 
@@ -90,6 +97,8 @@ def test_a_room_imports_only_from_those_above():
             "from lab_utils.exact import mixtures\nfrom lab_utils.measure import x",
             "exact/maps.py imports",
         ),
+        ("measure/maps", "from lab_utils.points import __main__", "measure/maps.py imports the command of points"),
+        ("points/__main__", "from lab_utils.attic.__main__ import main", "points/__main__.py imports the command of"),
         ("attic/maps", "", "attic is no room"),
         ("maps", "", "maps.py stands in no room"),
     ],
@@ -98,6 +107,7 @@ def test_an_import_from_below_is_found(tmp_path, module, source, said):
     right = {
         "__init__": "",
         "report/pages": "from lab_utils.points import dataset\nfrom lab_utils import SEED, figures",
+        "measure/__main__": "from lab_utils.report import pages",  # a command may use what stands below its room
     }
     for name, text in {**right, module: source}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
