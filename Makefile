@@ -20,7 +20,7 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 
 # what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors,
 # the notebooks in another order; and all tests in another order
-OFTEN := test_survival.py test_disk.py runs/test_fit.py base/test_tensors.py test_fuzz.py test_properties.py test_shape_contract.py
+OFTEN := measure/test_intervals.py test_survival.py test_disk.py runs/test_fit.py base/test_tensors.py test_fuzz.py test_properties.py test_shape_contract.py
 soak: $(VENV)/.test
 	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/%) $(ARGS)
 	$(BIN)/pytest --no-cov $(PARALLEL) --random-order --random-order-seed=$$$$ tests
