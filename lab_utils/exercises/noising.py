@@ -54,9 +54,9 @@ q_step = Task(
 )
 
 
-def _q_sample(x_0: Tensor, t: int, alphas_cumprod: Tensor, generator: torch.Generator) -> Tensor:
+def _q_sample(x: Tensor, t: int, alphas_cumprod: Tensor, generator: torch.Generator) -> Tensor:
     kept = alphas_cumprod[t]
-    return kept.sqrt() * x_0 + (1 - kept).sqrt() * _noise(x_0, generator)
+    return kept.sqrt() * x + (1 - kept).sqrt() * _noise(x, generator)
 
 
 q_sample = Task(

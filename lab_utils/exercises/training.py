@@ -9,13 +9,13 @@ from lab_utils.exercises.questions import Network, StandIn, draw, short
 from lab_utils.exercises.task import Task
 
 
-def _noised(x_0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
+def _noised(x: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
     kept = alphas_cumprod[t].unsqueeze(1)
-    return kept.sqrt() * x_0 + (1 - kept).sqrt() * noise
+    return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
 
-def _loss(network: Network, x_0: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    return (network(_noised(x_0, t, noise, alphas_cumprod), t) - noise).square().mean()
+def _loss(network: Network, x: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    return (network(_noised(x, t, noise, alphas_cumprod), t) - noise).square().mean()
 
 
 loss = Task(

@@ -323,8 +323,8 @@ def draw_with(noise):
     def q_step(x, beta, generator):
         return (1 - beta) ** 0.5 * x + beta**0.5 * noise(x, generator)
 
-    def q_sample(x_0, t, alphas_cumprod, generator):
-        return alphas_cumprod[t] ** 0.5 * x_0 + (1 - alphas_cumprod[t]) ** 0.5 * noise(x_0, generator)
+    def q_sample(x, t, alphas_cumprod, generator):
+        return alphas_cumprod[t] ** 0.5 * x + (1 - alphas_cumprod[t]) ** 0.5 * noise(x, generator)
 
     return {exercises.q_step.name: q_step, exercises.q_sample.name: q_sample}
 
@@ -398,18 +398,18 @@ def test_each_point_keeps_its_own_place(task):
     assert "the mean of " in said_of(task, lambda x, *others: first_for_all(x[:1].expand(x.shape), *others))
 
 
-def cut_off(network, x_0, t, noise, alphas_cumprod):
-    x_t = noised(x_0, t, noise, alphas_cumprod)
+def cut_off(network, x, t, noise, alphas_cumprod):
+    x_t = noised(x, t, noise, alphas_cumprod)
     return ((network(x_t, t) - noise).detach() * (network(x_t, t) - noise)).mean()
 
 
-def noised(x_0, t, noise, alphas_cumprod):
+def noised(x, t, noise, alphas_cumprod):
     kept = alphas_cumprod[t][:, None]
-    return kept**0.5 * x_0 + (1 - kept) ** 0.5 * noise
+    return kept**0.5 * x + (1 - kept) ** 0.5 * noise
 
 
-def detached(network, x_0, t, noise, alphas_cumprod):
-    return (network(noised(x_0, t, noise, alphas_cumprod), t).detach() - noise).square().mean()
+def detached(network, x, t, noise, alphas_cumprod):
+    return (network(noised(x, t, noise, alphas_cumprod), t).detach() - noise).square().mean()
 
 
 def detached_but_trainable(*arguments):
@@ -451,8 +451,8 @@ def test_the_backward_pass_is_left_to_the_training_loop():
 def test_a_loss_may_come_in_any_shape_of_one_number_and_from_many_calls(capsys):
     exercises.loss(lambda *arguments: exercises.loss.solution(*arguments).reshape(1))
 
-    def point_by_point(network, x_0, t, noise, alphas_cumprod):
-        x_t = noised(x_0, t, noise, alphas_cumprod)
+    def point_by_point(network, x, t, noise, alphas_cumprod):
+        x_t = noised(x, t, noise, alphas_cumprod)
         each = [((network(x_t[i : i + 1], t[i]) - noise[i]) ** 2).mean() for i in range(len(t))]
         return sum(each) / len(each)
 
@@ -549,16 +549,16 @@ def uniform_around_0(x, beta, generator):
     return np.sqrt(1 - beta) * x + np.sqrt(beta) * noise
 
 
-def sum_for_mean(network, x_0, t, noise, alphas_cumprod):
+def sum_for_mean(network, x, t, noise, alphas_cumprod):
     x_t = torch.stack(
-        [a.sqrt() * x + (1 - a).sqrt() * z for a, x, z in zip(alphas_cumprod[t], x_0, noise, strict=True)]
+        [a.sqrt() * point + (1 - a).sqrt() * z for a, point, z in zip(alphas_cumprod[t], x, noise, strict=True)]
     )
     return nn.MSELoss(reduction="sum")(network(x_t, t), noise)
 
 
-def mean_over_points_only(network, x_0, t, noise, alphas_cumprod):
+def mean_over_points_only(network, x, t, noise, alphas_cumprod):
     kept = alphas_cumprod[t][:, None]
-    return ((network(kept**0.5 * x_0 + (1 - kept) ** 0.5 * noise, t) - noise) ** 2).sum() / len(x_0)
+    return ((network(kept**0.5 * x + (1 - kept) ** 0.5 * noise, t) - noise) ** 2).sum() / len(x)
 
 
 def wrong_sign(x_t, epsilon, t, betas, alphas_cumprod):
@@ -630,17 +630,17 @@ def plain_integers(model, x, timesteps):
     return float((model(x, timesteps - 1) - model(x, 0)).abs().max())
 
 
-def earlier(network, x_0, t, noise, alphas_cumprod):
-    return nn.functional.mse_loss(network(noised(x_0, t - 1, noise, alphas_cumprod), t), noise)
+def earlier(network, x, t, noise, alphas_cumprod):
+    return nn.functional.mse_loss(network(noised(x, t - 1, noise, alphas_cumprod), t), noise)
 
 
-def roots_swapped(network, x_0, t, noise, alphas_cumprod):
+def roots_swapped(network, x, t, noise, alphas_cumprod):
     kept = alphas_cumprod[t][:, None]
-    return nn.functional.mse_loss(network((1 - kept) ** 0.5 * x_0 + kept**0.5 * noise, t), noise)
+    return nn.functional.mse_loss(network((1 - kept) ** 0.5 * x + kept**0.5 * noise, t), noise)
 
 
-def noise_of_its_own(network, x_0, t, noise, alphas_cumprod):
-    return exercises.loss.solution(network, x_0, t, torch.randn_like(x_0), alphas_cumprod)
+def noise_of_its_own(network, x, t, noise, alphas_cumprod):
+    return exercises.loss.solution(network, x, t, torch.randn_like(x), alphas_cumprod)
 
 
 def forgotten_bar(x_t, epsilon, t, betas, alphas_cumprod):
@@ -784,16 +784,16 @@ def right_in_place(x, beta, generator):
     return x
 
 
-def right_sample_in_place(x_0, t, alphas_cumprod, generator):
-    x_t = math.sqrt(alphas_cumprod[t]) * x_0
-    x_t += torch.empty_like(x_0).normal_(0, math.sqrt(1 - alphas_cumprod[t]), generator=generator)
+def right_sample_in_place(x, t, alphas_cumprod, generator):
+    x_t = math.sqrt(alphas_cumprod[t]) * x
+    x_t += torch.empty_like(x).normal_(0, math.sqrt(1 - alphas_cumprod[t]), generator=generator)
     return x_t
 
 
 def right_ddim(x_t, epsilon, now, after):
     now, after = torch.as_tensor(now), torch.as_tensor(after)
-    x_0 = (x_t - torch.sqrt(1 - now) * epsilon) / now.sqrt()
-    return torch.sqrt(after) * x_0 + torch.sqrt(1 - after) * epsilon
+    x = (x_t - torch.sqrt(1 - now) * epsilon) / now.sqrt()
+    return torch.sqrt(after) * x + torch.sqrt(1 - after) * epsilon
 
 
 def right_softmax(x_t, points, kept):
@@ -836,7 +836,8 @@ def right_best(x_t, points, kept):
         (exercises.best_epsilon, right_softmax),
         (exercises.time_matters, change(None, lambda n: n - 1)),
         (exercises.normalised, lambda p: (p - p.mean(0)) / p.var(0, correction=0).mean() ** 0.5),
-        (exercises.multiple, lambda d, f: d / np.median(f)),
+        (exercises.multiple, lambda d, b: d.mean() / b[~torch.eye(len(b), dtype=torch.bool)].mean()),
+        (exercises.multiple, lambda d, b: d.mean() / np.mean([b[i, j] for i in range(len(b)) for j in range(i)])),
         (exercises.ema, lambda a, w, d: torch.lerp(a, w, 1 - d)),
         (exercises.ema, lambda a, w, d: a.clone().mul_(d).add_(w, alpha=1 - d)),
         (
