@@ -2,7 +2,7 @@
 
 from lab_utils.figures.display import save_animation, show_animation, show_figure, show_table
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
-from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, walks
+from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, strays, walks
 from lab_utils.figures.posterior import posterior, posteriors
 from lab_utils.figures.quality import comparison, evaluations, multiples, trade_off
 from lab_utils.figures.schedules import alphas_cumprod, schedule_card
@@ -35,6 +35,7 @@ __all__ = [
     "show_animation",
     "show_figure",
     "show_table",
+    "strays",
     "trade_off",
     "training_view",
     "walks",

@@ -27,6 +27,7 @@ from lab_utils.figures.style import (
     fix,
     scatter,
 )
+from lab_utils.measure.neighbours import stray_mask
 
 
 @mpl.rc_context(STYLE)
@@ -68,6 +69,59 @@ def maps(
             axes.set_xlabel(labels[0])
     for axes in all_axes[len(panels) :]:
         axes.set_visible(False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def strays(
+    panels: Mapping[str, ArrayLike],
+    real: ArrayLike,
+    extent: Extent,
+    *,
+    labels: tuple[str, str] = ("x", "y"),
+    masks: Mapping[str, ArrayLike] | None = None,
+    columns: int = 2,
+    size: float = 1.5,
+) -> Figure:
+    """Generated points over real ones, each stray with a ring around it; the titles count the strays.
+
+    Args:
+        panels: title → (n, 2) generated points, finite.
+        real: (m, 2) real points in the same units, which are drawn in grey. They say which points are strays. So they
+            should be a real set of thousands of points, and not the training points.
+        extent: left, right, bottom, top, the same for all panels. A stray outside stands as a cross at the edge where
+            it left, and the title counts these, too.
+        labels: of the axes, written at the outer panels only.
+        masks: title → (n,) which points are strays, if it was `stray_mask` of other real points that said so.
+        columns: panels in a row.
+        size: of a dot, in square points.
+
+    Raises:
+        ValueError: points aren't finite, or have another shape; or a mask has.
+    """
+    found = {
+        title: stray_mask(np.asarray(points, dtype=np.float64), np.asarray(real, dtype=np.float64))
+        if masks is None
+        else np.asarray(masks[title], dtype=bool)
+        for title, points in panels.items()
+    }
+    low, high = np.array(extent)[[0, 2]], np.array(extent)[[1, 3]]
+    titles, rings, crosses = [], [], []
+    for title, points in panels.items():
+        places, mask = np.asarray(points), found[title]
+        if mask.shape != (len(places),):
+            raise ValueError(f"masks[{title!r}] must have the shape ({len(places)},), not {mask.shape}")
+        outside = mask & ((places < low) | (places > high)).any(axis=1)
+        rings.append(places[mask & ~outside])
+        crosses.append(places[outside].clip(low, high))
+        away = f", {outside.sum()} of them outside" if outside.any() else ""
+        titles.append(f"{title}\nstrays: {mask.sum()} of {len(mask)}, {mask.mean():.2%}{away}")
+    figure = maps(
+        dict(zip(titles, panels.values(), strict=True)), extent, labels=labels, behind=real, columns=columns, size=size
+    )
+    for axes, ringed, crossed in zip(figure.axes, rings, crosses, strict=False):
+        axes.scatter(*ringed.T, s=45, facecolors="none", edgecolors=ORANGE, linewidths=1.2, zorder=4)
+        axes.scatter(*crossed.T, s=45, marker="x", color=ORANGE, linewidths=1.6, zorder=4, clip_on=False)
     return figure
 
 

@@ -12,6 +12,7 @@ from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.quality import SAMPLERS
+from lab_utils.measure import neighbours
 from lab_utils.measure.benchmark import Measure
 from lab_utils.measure.nats import Nats
 
@@ -118,6 +119,35 @@ def test_maps_share_their_axes_and_hold_all_points(points):
     assert behind.get_zorder() < front.get_zorder()
 
 
+def test_strays_are_ringed_counted_and_none_is_lost_outside(points):
+    far = np.array([[2.5, -1.5], [9.0, 0.5], [9.0, -7.0]])
+    panels = {"all real": points, "three far": np.concatenate([points, far])}
+    real = np.random.default_rng(1).standard_normal((500, 2)) * 0.6
+    masks = {title: neighbours.stray_mask(some, real) for title, some in panels.items()}
+    assert masks["three far"][-3:].all()
+    near, with_far = figures.strays(panels, real, EXTENT).axes
+    for axes, title in ((near, "all real"), (with_far, "three far")):
+        some, mask = panels[title], masks[title]
+        behind, dots, rings, crosses = axes.collections
+        assert np.array_equal(behind.get_offsets(), real)
+        assert np.array_equal(dots.get_offsets(), some)
+        inside = (np.abs(some) <= [3, 2]).all(axis=1)
+        assert np.array_equal(rings.get_offsets(), some[mask & inside])
+        assert len(crosses.get_offsets()) == (mask & ~inside).sum()
+        assert f"strays: {mask.sum()} of {len(some)}, {mask.mean():.2%}" in axes.get_title()
+    assert with_far.collections[3].get_offsets()[-2:].tolist() == [[3, 0.5], [3, -2]]  # at the edges where they left
+    assert "outside" in with_far.get_title()
+    assert to_hex(with_far.collections[2].get_edgecolor()[0]) == to_hex(figures.ORANGE)
+
+
+def test_strays_may_be_those_of_other_real_points(points):
+    none = np.zeros(len(points), dtype=bool)
+    (axes,) = figures.strays({"a": points}, points[:3], EXTENT, masks={"a": none}, columns=1).axes
+    assert "strays: 0 of 200, 0.00%" in axes.get_title()
+    with pytest.raises(ValueError, match=r"masks\['a'\] must have the shape \(200,\), not \(3,\)"):
+        figures.strays({"a": points}, points, EXTENT, masks={"a": none[:3]})
+
+
 def test_maps_name_the_outer_axes_only(points):
     figure = figures.maps(dict.fromkeys("abcd", points), EXTENT, labels=("east", "north"), columns=2)
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "east", "east"]
@@ -138,14 +168,17 @@ def test_losses_are_drawn_above_their_floor():
 
 def _measure(multiple):
     interval = (0.9 * multiple, 1.2 * multiple)
-    return Measure(value=multiple, floor=1.0, floor_range=(0.5, 2.0), multiple=multiple, interval=interval)
+    return Measure(value=multiple, real=1.0, multiple=multiple, interval=interval, varies="5 real sets", rank=0.1)
 
 
-def test_multiples_show_value_interval_and_the_floors_own_spread():
+def test_multiples_show_value_interval_and_what_single_real_sets_read():
     measures = {"blur": {"linear": [_measure(3.0), _measure(2.0)], "sigmoid": [_measure(2.5), _measure(1.5)]}}
-    axes = figures.multiples([200, 2000], measures, {"blur": _measure(1.1)}).axes[0]
+    figure = figures.multiples([200, 2000], measures, {"blur": _measure(1.1)}, {"blur": (0.5, 2.0)})
+    axes = figure.axes[0]
     band = axes.patches[0]
     assert (band.get_y(), band.get_y() + band.get_height()) == (0.5, 2.0)
+    real, training = axes.lines[:2]
+    assert [*real.get_ydata(), *training.get_ydata()] == [1, 1, 1.1, 1.1]
     linear_bars, sigmoid_bars = axes.containers
     assert list(linear_bars.lines[0].get_ydata()) == [3.0, 2.0]
     assert list(sigmoid_bars.lines[0].get_ydata()) == [2.5, 1.5]
@@ -155,10 +188,21 @@ def test_multiples_show_value_interval_and_the_floors_own_spread():
     assert axes.get_ylim()[0] == 0
 
 
+def test_an_interval_without_an_end_has_no_bar_there_and_hides_no_other():
+    open_end = replace(_measure(2.0), interval=(1.5, np.inf))
+    measures = {"strays": {"linear": [open_end, _measure(1.0)]}}
+    axes = figures.multiples([200, 2000], measures, {"strays": _measure(1.0)}, {"strays": (0.9, 1.1)}).axes[0]
+    low, high = (cap.get_ydata() for cap in axes.containers[0].lines[1])
+    assert low == pytest.approx([1.5, 0.9])
+    assert high == pytest.approx([2.0, 1.2])
+    assert axes.get_ylim()[1] < 3
+
+
 def test_many_distances_stand_in_rows_and_say_which_are_better_when_higher():
     values = {"linear": [_measure(0.8), _measure(0.9)]}
     best = {name: _measure(1.0) for name in "abcd"} | {"d": replace(_measure(1.0), higher_is_better=True)}
-    figure = figures.multiples([200, 2000], dict.fromkeys("abcd", values), best, columns=3)
+    bands = dict.fromkeys("abcd", (0.95, 1.05))
+    figure = figures.multiples([200, 2000], dict.fromkeys("abcd", values), best, bands, columns=3)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title() for axes in shown] == ["a", "b", "c", "d (more is better)"]
     assert shown[0].get_ylim()[0] == 0
@@ -250,7 +294,7 @@ def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the
     figure = figures.evaluations(given, {"energy": (0.5, 2.0), "blur": (0.9, 1.1)})
     axes = figure.axes
     assert [a.get_title() for a in axes] == ["network", "best", "", ""]
-    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [f"{d}, multiple of floor" for d in given]
+    assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == [f"{d}, × real" for d in given]
     assert axes[0].get_ylim() == axes[1].get_ylim()
     many, few = axes[1].containers
     assert list(few[0].get_xdata()) == [5, 20]
