@@ -66,9 +66,13 @@ def standings(data: str, path: Path = TABLE) -> pd.DataFrame:
     return _ordered(rows[rows["data"] == data].groupby("name")[[*MEASURES]].mean(), MEASURES)
 
 
+def _higher_is_better(measure: str) -> bool:
+    return measure in DISTANCES and DISTANCES[measure].higher_is_better
+
+
 def _times(measure: str, multiple: float) -> float:
     """How many times real a multiple is on the bad side: its inverse where higher is better."""
-    if measure in DISTANCES and DISTANCES[measure].higher_is_better:
+    if _higher_is_better(measure):
         return math.inf if multiple == 0 else 1 / multiple
     return multiple
 
@@ -141,7 +145,7 @@ def sentences(
         StandingsError: as `place`.
     """
     table = place(multiples, data, name="", path=path)
-    others, intervals = table.drop(""), intervals or {}
+    others, intervals = table.drop("").dropna(subset=[WORST]), intervals or {}  # without models that went astray
     mine, by = float(table[WORST][""]), str(table[BY][""])
     read = {
         name: f"{why} {_number(others[why][name])}"
@@ -149,16 +153,17 @@ def sentences(
     }
     found = {
         WORST: f"Its worst measure is {by}, {_number(multiples[by])} × real. By the worst measure of each it stands "
-        + _between(mine, others[WORST], read)
+        f"{_between(mine, others[WORST], read)}."
     }
     for measure in _checked(multiples):
         values, value = others[measure].dropna(), float(multiples[measure])
         low, high = intervals.get(measure, (math.nan, math.nan))
         same = values[(values >= low) & (values <= high)]
-        said = f"{measure}: {_number(value)} × real, " + _between(value, values.drop(same.index))
+        parts = [_between(value, values.drop(same.index))] if len(same) < len(values) else []
         if len(same):
-            said = said.removesuffix(".") + f"; not told apart from {_named(same)}."
-        found[measure] = said
+            parts.append(f"not told apart from {_named(same)}")
+        more = " (more is better)" if _higher_is_better(measure) else ""
+        found[measure] = f"{measure}: {_number(value)} × real{more}, {'; '.join(parts) or 'with none beside it'}."
     return found
 
 
@@ -168,10 +173,10 @@ def _between(value: float, others: pd.Series[float], read: Mapping[str, str] | N
     under = _named(below.nlargest(1, keep="all"), read) if len(below) else ""
     over = _named(above.nsmallest(1, keep="all"), read) if len(above) else ""
     if under and over:
-        return f"between {under} and {over}."
+        return f"between {under} and {over}"
     if under:
-        return f"above all others; the next is {under}."
-    return f"below all others; the next is {over}." if over else "with nothing to be compared with."
+        return f"above all others; the next is {under}"
+    return f"below all others; the next is {over}"
 
 
 def _named(values: pd.Series[float], read: Mapping[str, str] | None = None) -> str:
