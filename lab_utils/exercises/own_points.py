@@ -114,27 +114,58 @@ normalised = Task(
 )
 
 
-def _multiple(distance: float, between_real: Tensor) -> float:
-    return distance / float(between_real.median())
+def _multiple(to_real: Tensor, between_real: Tensor) -> float:
+    sets = len(between_real)
+    return float(to_real.mean() / (between_real.sum() / (sets * (sets - 1))))
+
+
+def _upper(between_real: Tensor) -> Tensor:
+    """Each pair of real sets once."""
+    return between_real[torch.ones_like(between_real).triu(1) > 0]
+
+
+def _distances(sets: int, reals: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Distances of `sets` generated sets from `reals` real ones, and of these from each other."""
+    between = draw(reals, reals, seed=seed).exp().triu(1)
+    return 2 * draw(sets, reals, seed=seed + 1).exp(), between + between.T
 
 
 multiple = Task(
-    "how many times the floor?",
+    "how many times real?",
     _multiple,
-    lambda: [(0.6, torch.tensor([0.2, 0.3, 0.9])), (2.0, torch.tensor([1.0, 1.5, 8.0, 0.4, 2.0]))],
+    lambda: [_distances(4, 5, seed=0), _distances(2, 3, seed=2)],
     {
-        "the mean of the floors: one pair of draws that lie far apart would move it. Take the median.": lambda d, f: (
-            d / float(f.mean())
+        "a set's distance from itself is 0, and these zeros of the diagonal are no pairs: R (R − 1) numbers count, of "
+        "R × R.": lambda d, b: d.mean() / b.mean(),
+        "the sum over all pairs, where their mean should be: more real sets would make any model look better.": (
+            lambda d, b: d.mean() / b.sum()
         ),
-        "the smallest of the floors: that is luck. Take the median.": lambda d, f: d / float(f.min()),
-        "the largest of the floors: that is bad luck. Take the median.": lambda d, f: d / float(f.max()),
-        "the one in the middle of the row as it came: the median is in the middle when they are sorted.": (
-            lambda d, f: d / float(f[len(f) // 2])
+        "the sum over pairs counts each pair twice, (i, j) and (j, i), and was divided by how many there are once.": (
+            lambda d, b: d.mean() / (b.sum() / len(_upper(b)))
         ),
-        "the difference: in which units? Divide.": lambda d, f: d - float(f.median()),
-        "the fraction is upside down: a model's distance is above the floor, and so is the multiple above 1.": (
-            lambda d, f: float(f.median()) / d
+        "each pair once in the sum, and twice in the number that it is divided by.": lambda d, b: (
+            d.mean() / (_upper(b).sum() / (2 * len(_upper(b))))
+        ),
+        "the medians, and should be the means.": lambda d, b: d.median() / _upper(b).median(),
+        "the median of the distances between real sets, and should be their mean.": lambda d, b: (
+            d.mean() / _upper(b).median()
+        ),
+        "the smallest distance between real sets: that is luck. Take the mean of all pairs.": lambda d, b: (
+            d.mean() / _upper(b).min()
+        ),
+        "the largest distance between real sets: that is bad luck. Take the mean of all pairs.": lambda d, b: (
+            d.mean() / b.max()
+        ),
+        "the first generated set alone; the mean is over all of them.": lambda d, b: d[0].mean() / _upper(b).mean(),
+        "the first real set alone; the mean is over all of them.": lambda d, b: d[:, 0].mean() / _upper(b).mean(),
+        "the mean of fractions; a real set near the others would count too much. Divide one mean by the other.": (
+            lambda d, b: (d.mean(dim=0) / (b.sum(dim=0) / (len(b) - 1))).mean()
+        ),
+        "the difference: in which units? Divide.": lambda d, b: d.mean() - _upper(b).mean(),
+        "the fraction is upside down: 2 × real means twice as far as real sets are from each other.": lambda d, b: (
+            _upper(b).mean() / d.mean()
         ),
     },
     tolerance=1e-5,
+    well="generated sets over real ones, each pair of different sets counted",
 )
