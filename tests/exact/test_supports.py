@@ -69,6 +69,14 @@ def test_a_shifted_checkerboard_leaves_that_much_of_each_square(shift):
     assert share("checkerboard", points) == around(shift)
 
 
+def test_a_margin_is_the_distance_from_the_nearest_dark_square():
+    # (0, 0) … (1, 1) is dark, and so is (−1, −1) … (0, 0); between them are light ones
+    points = torch.tensor([[0.5, 1.1], [2.3, 2.4], [-0.5, 0.5], [0.5, 0.5]], dtype=torch.float64)
+    for margin, off in [(0, [1, 1, 1, 0]), (0.099, [1, 1, 1, 0]), (0.101, [0, 1, 1, 0]), (0.499, [0, 1, 1, 0])]:
+        assert off_support("checkerboard", points, margin=margin).int().tolist() == off
+    assert not off_support("checkerboard", points, margin=0.501).any()
+
+
 def within(a, std):
     """P(a ≤ u + std·z ≤ a + 1) for u even on [0, 1] and z normal: what is left of a stripe a side is blurred over."""
 
@@ -139,10 +147,9 @@ def test_strays_of_a_blurred_truth_are_three_quarters_to_all_of_the_exact_share(
 @pytest.mark.parametrize("std", [0.064, 0.128, 0.256, 0.5])
 def test_strays_of_the_checkerboard_are_the_points_farther_outside_than_a_25th_of_a_side(std):
     points = blurred(draw("checkerboard", 20_000, 8), std)
-    outside = ((points.unsqueeze(1) - CHECKERBOARD_CORNERS - 0.5).abs() - 0.5).clamp(min=0).square().sum(2).sqrt()
     exact, strays = both("checkerboard", points)
     assert strays < exact
-    assert strays == pytest.approx(float((outside.amin(1) > 0.042).double().mean()), rel=0.05)
+    assert strays == pytest.approx(float(off_support("checkerboard", points, margin=0.042).double().mean()), rel=0.05)
 
 
 def test_what_is_not_known_or_no_points_is_an_error():
@@ -151,5 +158,9 @@ def test_what_is_not_known_or_no_points_is_an_error():
         off_support("moons", points)
     with pytest.raises(ValueError, match="finite"):
         off_support("gaussian", points * math.nan)
+    with pytest.raises(ValueError, match=r"0 for all but the checkerboard; got 0\.1"):
+        off_support("gaussian", points, margin=0.1)
+    with pytest.raises(ValueError, match="0 or more"):
+        off_support("checkerboard", points, margin=math.nan)
     with pytest.raises(ValueError, match="shape"):
         off_support("gaussian", points[0])
