@@ -78,9 +78,12 @@ def fix(axes: Axes, extent: Extent) -> None:
 
 
 def around(points: ArrayLike, margin: float = 0.08) -> Extent:
-    """The smallest extent with all of the (n, 2) points in it, and a margin: so much of its longer side."""
+    """The smallest extent with all of the (n, 2) points in it, and a margin: so much of its longer side.
+
+    Points that stand at one place get the margin that a side of 1 would have.
+    """
     low, high = np.min(np.asarray(points), axis=0), np.max(np.asarray(points), axis=0)
-    more = margin * float(np.max(high - low))
+    more = margin * (float(np.max(high - low)) or 1.0)
     return float(low[0]) - more, float(high[0]) + more, float(low[1]) - more, float(high[1]) + more
 
 

@@ -60,3 +60,10 @@ def test_axes_are_called_as_the_columns_of_the_data_are():
     chart = figures.maps({"a": cloud(9)}, EXTENT, labels=NAMES).axes[0]
     frame = figures.reverse_frame({"a": cloud(9)}, 1, 2, EXTENT, NAMES).axes[0]
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in (view, chart, frame)] == [NAMES] * 3
+
+
+def test_points_at_one_place_have_a_frame_that_can_be_drawn():
+    place = np.ones((5, 2))
+    extent = figures.around(place, margin=0.1)
+    assert extent == pytest.approx((0.9, 1.1, 0.9, 1.1))
+    assert blue(figures.maps({"one place": place}, extent)) > 0
