@@ -25,6 +25,7 @@ from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.cells import count_differences
+from lab_utils.measure.compare import compare
 from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.likelihood import log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import along_t, mean_and_error, mean_loss, noise, squared
@@ -53,6 +54,11 @@ def full(x):
 
 def same(n):
     return (n, 2)
+
+
+def many(x):
+    """The points and some more, where they are points: as many as it takes to compare."""
+    return torch.cat([x, REAL.to(x.dtype)]) if x.ndim == 2 and x.shape[1] == 2 else x
 
 
 def one_each(n):
@@ -101,6 +107,12 @@ POINTS = {
         lambda x: Benchmark(REAL).measure_all(x, names=["W2"]),
         None,
     ),
+    ("measure.compare.compare", "generated"): (lambda x: compare(many(x), REAL, names=["blur"]).value("blur"), a_float),
+    ("measure.compare.compare", "real"): (lambda x: compare(REAL, many(x), names=["blur"]).value("blur"), a_float),
+    ("measure.compare.compare", "train"): (
+        lambda x: compare(REAL, REAL, train=x, names=["copies"]).value("copies"),
+        a_float,
+    ),
     ("exact.mixtures.GaussianMixture.__init__", "means"): (
         lambda x: GaussianMixture(x, 0.1).sample(5),
         lambda n: (5, 2),
@@ -142,6 +154,9 @@ POINTS = {
 # training is in single precision alone
 FLOAT32 = {"diffusion.training.Trainer.__init__"}
 
+# whole numbers are points of a user's, too
+WHOLE = {"measure.compare.compare"}
+
 # one number for each point, in the order of t
 VALUES = {
     ("measure.losses.along_t", "values"): lambda x: along_t(x, 1),
@@ -150,6 +165,15 @@ VALUES = {
 
 # tensors that are no points, and functions for which somebody else has looked
 OTHERS = {
+    **{
+        (function, argument): "what compare has looked at"
+        for function, arguments in {
+            "measure.remarks.remarks": ("generated", "real", "train"),
+            "measure.remarks.far_out": ("generated", "real"),
+            "report.measured.page": ("generated", "real"),
+        }.items()
+        for argument in arguments
+    },
     ("exercises.questions.moments", "points"): "what a student's function gave; its check says what is wrong",
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
@@ -252,6 +276,8 @@ def test_any_other_shape_is_refused(argument, shape, seed):
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_what_are_no_floats_are_refused(argument, dtype):
     call, _ = POINTS[argument]
+    if argument[0] in WHOLE and dtype == torch.int64:
+        return
     with pytest.raises(ValueError, match="float tensor of shape"):
         call(torch.ones(6, 2, dtype=dtype))
 

@@ -2,6 +2,8 @@
 
 from lab_utils.measure.benchmark import Benchmark, Measure
 from lab_utils.measure.cells import count_differences
+from lab_utils.measure.compare import compare
+from lab_utils.measure.comparison import Comparison
 from lab_utils.measure.distance import Distance
 from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.likelihood import FlowError, MeanLogLikelihood, log_likelihood, mean_log_likelihood
@@ -22,6 +24,7 @@ __all__ = [
     "CHECKS",
     "DISTANCES",
     "Benchmark",
+    "Comparison",
     "Distance",
     "Finding",
     "FlowError",
@@ -32,6 +35,7 @@ __all__ = [
     "Truth",
     "along_t",
     "answers",
+    "compare",
     "count_differences",
     "gradient_signal",
     "log_likelihood",

@@ -68,7 +68,8 @@ def _without_bars(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not re.search(r"\d%\||\dit \[", line)).strip()
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of all pages, with what they are filled by."""
     pages = jinja2.Environment(
         loader=jinja2.PackageLoader("lab_utils.report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -155,7 +156,7 @@ def _write_texts(folder: Path, runs: Sequence[Run], template: jinja2.Template) -
 
 def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> None:
     """Write the index, a page for each of `runs`, all of them in one to print, and the figures' files into `folder`."""
-    pages, items = _environment(), labelled(runs)
+    pages, items = environment(), labelled(runs)
     figures = sorted((item for item in items if item.kind == "figure"), key=lambda item: item.number or sys.maxsize)
     numbers = {figure.number for figure in figures} - {0}
     (folder / "figures").mkdir()
