@@ -98,8 +98,8 @@ def _standing(found: Comparison, data: str | None) -> tuple[pd.DataFrame | None,
     others = f"Samples that the lab has measured on {data}, × real, the best first; yours is among them."
     if found.size != SIZE:
         others += (
-            f" They are sets of {SIZE} points, and yours have {found.size}. Small sets read nearer to 1, so that yours "
-            f"look better than they are: give {SIZE} points or more for a fair place."
+            f" They are sets of {SIZE} points, and yours have {found.size}. Smaller sets read nearer to 1, so that "
+            f"yours may look better than they are: give {SIZE} points or more for a fair place."
         )
     return table, [others, *said.values()]
 

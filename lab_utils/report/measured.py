@@ -99,7 +99,8 @@ def _strays(mine: Tensor, true: Tensor, extent: figures.Extent, labels: tuple[st
     caption = (
         f"{many} generated points over as many real ones in grey, and beside them as many other real points. A ring "
         "marks a stray: it is farther from all grey points than 99.9 % of these are from each other. Of the generated "
-        f"points {share:.3g} % are strays, of the other real ones {real_share:.3g} %."
+        f"points {share:.3g} % are strays, of the other real ones {real_share:.3g} %. That is beside one real set; "
+        "the table has the mean over several."
     )
     return _picture(figure, "Strays", caption, "Two maps of dots: generated points, and real ones, over real points.")
 
