@@ -70,7 +70,7 @@ def multiples(
             axes.errorbar(where, middle, yerr=bars, label=name, capsize=3, **line_of(name, marked=True))
         better = " (more is better)" if best[distance].higher_is_better else ""
         axes.set(xscale="log", title=distance + better)
-        axes.set_ylim(bottom=None if best[distance].higher_is_better else min(0, axes.get_ylim()[0]))
+        axes.set_ylim(bottom=None if best[distance].higher_is_better else 0)
         axes.set_xticks(epochs, [str(epoch) for epoch in epochs])
         axes.minorticks_off()
     for axes in all_axes[len(measures) :]:
