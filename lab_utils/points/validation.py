@@ -17,6 +17,7 @@ from lab_utils.points.dataset import SPLIT, Dataset
 FAR = 7.0  # normalised units: five standard deviations of a cloud that is all length, more of any other
 FEW = 1000  # points, below which half of them say little of what real points read
 LONG = 10.0  # times as long as wide
+LINE = 1e6  # times: beyond, what there is across is rounding
 GRID = 64  # different values of a coordinate, or fewer, are a grid and no continuum
 
 
@@ -79,10 +80,14 @@ class Card:
             )
         elif self.elongation > LONG:
             found.append(
-                f"The cloud is {self.elongation:.3g} times as long as wide. One scale for both axes keeps its shape, "
+                f"The cloud is {self._shape}. One scale for both axes keeps its shape, "
                 "and leaves a model little to see across it; stretch one axis if its units are arbitrary."
             )
         return found
+
+    @property
+    def _shape(self) -> str:
+        return "a line" if self.elongation > LINE else f"{self.elongation:.3g} times as long as wide"
 
     @property
     def verdict(self) -> str:
@@ -99,7 +104,7 @@ class Card:
             "different values": f"{self.values[0]} of x, {self.values[1]} of y",
             "normalised as": f"(x − ({x:.4g}), y − ({y:.4g})) / {self.scale:.4g}",
             "outliers": f"{self.lonely} farther than {FAR:g} normalised units; the farthest at {self.farthest:.3g}",
-            "shape": f"{self.elongation:.3g} times as long as wide, and so it stays",
+            "shape": f"{self._shape}, and so it stays",
         }
         return pd.DataFrame({"found": rows})
 
