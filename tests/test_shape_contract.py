@@ -23,6 +23,7 @@ from lab_utils.diffusion.training import Trainer
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
+from lab_utils.exact.supports import off_support
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.cells import count_differences
 from lab_utils.measure.compare import compare
@@ -31,7 +32,7 @@ from lab_utils.measure.likelihood import log_likelihood, mean_log_likelihood
 from lab_utils.measure.losses import along_t, mean_and_error, mean_loss, noise, squared
 from lab_utils.measure.mass import energy_distance, mean_distance
 from lab_utils.measure.nats import Truth
-from lab_utils.measure.neighbours import copies
+from lab_utils.measure.neighbours import copies, stray_mask
 from lab_utils.points.dataset import Dataset, Units
 from lab_utils.points.validation import validate
 
@@ -103,6 +104,10 @@ POINTS = {
         lambda x: Benchmark(REAL).measure("W2", x),
         None,
     ),
+    ("measure.benchmark.Benchmark.multiple", "generated"): (lambda x: Benchmark(REAL).multiple("blur", x), a_float),
+    ("measure.neighbours.stray_mask", "points"): (lambda x: torch.as_tensor(stray_mask(x, REAL)), one_each),
+    ("measure.neighbours.stray_mask", "real"): (lambda x: torch.as_tensor(stray_mask(REAL, x)), lambda n: (len(REAL),)),
+    ("exact.supports.off_support", "points"): (lambda x: off_support("gaussian", x), one_each),
     ("measure.benchmark.Benchmark.measure_all", "generated"): (
         lambda x: Benchmark(REAL).measure_all(x, names=["W2"]),
         None,
@@ -175,6 +180,14 @@ OTHERS = {
         for argument in arguments
     },
     ("exercises.questions.moments", "points"): "what a student's function gave; its check says what is wrong",
+    **{
+        (f"study.broken.{name}.forward", argument): "a network that is broken on purpose"
+        for name in ("TimeIgnored", "AxisIgnored", "RowsMixed", "FrozenAtZero")
+        for argument in ("x_t", "t")
+    },
+    ("measure.matrices.prepared", "sets"): "what the benchmark has checked",
+    ("measure.matrices.without_blocks", "points"): "what the benchmark has checked",
+    ("measure.distance.array_of", "points"): "what a distance has checked",
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
     ("exercises.questions.check_time", "t"): "the same",
