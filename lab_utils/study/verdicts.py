@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 from lab_utils.study.results import Interval
 
@@ -56,7 +57,7 @@ def agreed(verdicts: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) if others else first
 
 
-def stated(numbers: Mapping[str, float]) -> None:
+def stated(numbers: Mapping[str, SupportsFloat]) -> None:
     """Check the numbers of a sentence: each as the sentence has it → as it was worked out.
 
     "2.06" is what 2.0617 is when it is rounded to two decimals, and "15 %" what 0.1512 is. The minus is "-" or "−".
@@ -69,8 +70,9 @@ def stated(numbers: Mapping[str, float]) -> None:
         percent = text.endswith("%")
         digits = text.removesuffix("%").strip().replace("−", "-")
         decimals = len(digits.partition(".")[2])
+        number = float(value)
         # adding 0.0 makes no -0 of what is rounded to 0
-        written = f"{round(100 * value if percent else value, decimals) + 0.0:.{decimals}f}"
+        written = f"{round(100 * number if percent else number, decimals) + 0.0:.{decimals}f}"
         if written != digits:
-            wrong.append(f"the text says {text}, and it is {written}{' %' if percent else ''} ({value:.4g})")
+            wrong.append(f"the text says {text}, and it is {written}{' %' if percent else ''} ({number:.4g})")
     assert not wrong, "; ".join(wrong) + ": write the sentence anew"
