@@ -120,8 +120,9 @@ def strays(
         dict(zip(titles, panels.values(), strict=True)), extent, labels=labels, behind=real, columns=columns, size=size
     )
     for axes, ringed, crossed in zip(figure.axes, rings, crosses, strict=False):
-        axes.scatter(ringed[:, 0], ringed[:, 1], s=45, facecolors="none", edgecolors=ORANGE, linewidths=1.2, zorder=4)
-        axes.scatter(crossed[:, 0], crossed[:, 1], s=45, marker="x", color=ORANGE, linewidths=1.6, zorder=4, clip_on=False)
+        (x, y), (x_out, y_out) = ringed.T, crossed.T
+        axes.scatter(x, y, s=45, facecolors="none", edgecolors=ORANGE, linewidths=1.2, zorder=4)
+        axes.scatter(x_out, y_out, s=45, marker="x", color=ORANGE, linewidths=1.6, zorder=4, clip_on=False)
     return figure
 
 
