@@ -135,7 +135,7 @@ def nats(lost: Mapping[str, Nats], *, scale: float = 1.0, unit: str = "normalise
     for (label, one), color in zip(lost.items(), cycle((*RISING, ORANGE, GREEN, GREY)), strict=False):
         look = line_of(label) if label in LINES else {"color": color}
         axes.plot(one.log_snr.numpy(), one.density.numpy(), label=f"{label}: {one}", **look)
-        most = one.density.cumsum(0) <= 0.99 * one.density.sum()  # from little noise to much
+        most = one.density.cumsum(0) < 0.99 * one.density.sum()  # from little noise to much; of 0 nats it is nowhere
         ends.append(float(one.log_snr[most].min()) if most.any() else float(one.log_snr[0]))
     left, right = min(ends) - 0.5, max(float(one.log_snr[0]) for one in lost.values()) + 0.1
     axes.set(xlabel="log SNR: more noise on the left, less on the right", ylabel="nats for each unit of log SNR")

@@ -268,6 +268,9 @@ def test_log_snr_at_which_nothing_is_lost_is_left_out():
     assert 7 < figures.nats({"a": _nats(early)}).axes[0].get_xlim()[0] < 8
     perfect = figures.nats({"best": _nats(torch.zeros(50, dtype=torch.float64), total=0.0, error=0.0)}).axes[0]
     assert perfect.get_legend().get_texts()[0].get_text() == "best: 0.000 ± 0.000 nats"
+    nothing = _nats(torch.zeros(50, dtype=torch.float64), total=0.0)
+    beside = figures.nats({"a": _nats(early), "best": nothing}).axes[0]
+    assert 7 < beside.get_xlim()[0] < 8, "who loses nothing does not decide where the axis begins"
 
 
 def test_a_comparison_shows_every_seed_and_the_mean_on_shared_axes():
