@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.intervals import RELABELLINGS
 from lab_utils.measure.neighbours import STRAY
 
@@ -26,7 +27,7 @@ MEANINGS = {
     "classifier": "told apart rightly by a classifier",
     "copies": "nearer to training points than to real ones",
 }
-SHARES = {"strays", "precision", "coverage", "classifier", "copies"}  # told in per cent
+SHARES = {name for name, distance in DISTANCES.items() if distance.share} | {"copies"}  # told in per cent
 
 
 def verdict(found: Comparison) -> str:
