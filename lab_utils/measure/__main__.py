@@ -87,8 +87,10 @@ def _read(options: argparse.Namespace) -> Asked:
 
 def _standing(found: Comparison, data: str | None) -> tuple[pd.DataFrame | None, list[str]]:
     """Where the points stand among those that the lab has measured on its data: a table and sentences; or nothing."""
-    if data is None or data not in known():
+    if data is None:
         return None, []
+    if data not in known():
+        return None, [f"The lab has no standings of {data}; `make standings` measures what is missing."]
     multiples = {name: measure.multiple for name, measure in found.measures.items()}
     intervals = {name: measure.interval for name, measure in found.measures.items()}
     try:
@@ -102,6 +104,22 @@ def _standing(found: Comparison, data: str | None) -> tuple[pd.DataFrame | None,
             f"yours may look better than they are: give {SIZE} points or more for a fair place."
         )
     return table, [others, *said.values()]
+
+
+def _refused(options: argparse.Namespace) -> str:
+    """Why the options can't be: what is to be written is read, or a folder, or both are one; or no measure is named."""
+    if options.measures is not None and not options.measures:
+        return "--measures names none; leave it out for all of them"
+    read = {Path(name).resolve() for name in (options.generated, options.real, options.train) if name}
+    written = [Path(name) for name in (options.out, options.json) if name and str(name) != "-"]
+    for path in written:
+        if path.resolve() in read:
+            return f"{path} is a file of points that is read; write to another one"
+        if path.is_dir():
+            return f"{path} is a folder; name a file in it"
+    if len({path.resolve() for path in written}) < len(written):
+        return f"--out and --json both name {written[0]}; name two files"
+    return ""
 
 
 def _as_options(message: str) -> str:
@@ -118,21 +136,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error("--data brings its own real and training points; leave out --train and --real-columns")
     if options.real and options.units == "normalised":
         command.error("--units is about the lab's own data; with --real, write both files in the same units")
+    if refused := _refused(options):
+        command.error(refused)
     try:
         asked = _read(options)
         found = compare(asked.generated, asked.real, train=asked.train, names=options.measures, seed=options.seed)
         standing, said = _standing(found, options.data)
         if options.json != "-":
             print(found)
-        if options.json != "-" and standing is not None:
-            print(
-                "",
-                said[0],
-                standing.rename_axis(None).to_string(float_format="{:.3g}".format, na_rep="–"),
-                "",
-                *said[1:],
-                sep="\n",
+        if options.json != "-" and said:
+            shown = standing is not None and standing.rename_axis(None).to_string(
+                float_format="{:.3g}".format, na_rep="–"
             )
+            told = [shown, ""] if shown else []
+            print("", said[0], *told, *said[1:], sep="\n")
         if options.out:
             from lab_utils.report.measured import page  # here, because what draws and fills pages is slow to import
 
@@ -140,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             html = page(found, mine, real, names=names, labels=labels, standing=standing, said=said)
             with write_whole(options.out) as part:
                 part.write_text(html, encoding="utf-8")
+            print(f"The page is {options.out}", file=sys.stderr)
         if options.json == "-":
             print(found.to_json())
         elif options.json:

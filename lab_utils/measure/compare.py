@@ -27,6 +27,7 @@ FEWEST = 24  # points, of both kinds: fewer make sets so small that no interval 
 LARGE = 1000  # points in a set: of larger ones five generated and five real are taken, which keeps it to some seconds
 W2_DEAR = 501  # points in a set, from which on all pairs of sets together take W2 too long
 WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+NEIGHBOURS_LEAST = 25  # points in a set, for measures that ask three or five neighbours
 CLASSIFIER_LEAST = 50  # points in a set: half of them, 25 of each kind, are the least that its trees can learn from
 
 
@@ -55,6 +56,8 @@ def compare(
         PointsError: these are no such points, or too few, or some are NaN or infinite, or all real ones are the same.
         ValueError: there is no measure of that name, or copies are asked for without training points.
     """
+    if isinstance(names, str):
+        raise ValueError(f"names are a list of measures, such as [{names!r}]; got the text {names!r}")
     mine, true = _points(generated, "generated", FEWEST), _points(real, "real", FEWEST)
     seen = None if train is None else _points(train, "training", 1)
     units = Units.of(true)
@@ -139,6 +142,8 @@ def _why_not(name: str, distance: Distance | None, size: int, *, asked: bool) ->
         return f"it needs sets of {distance.least} points; these have {size}"
     if size > distance.most:
         return f"it takes sets of {distance.most:g} points at most; these have {size}"
+    if name in ("precision", "coverage") and size < NEIGHBOURS_LEAST:
+        return f"in sets of {size} points the nearest five are a large part; it needs {NEIGHBOURS_LEAST}"
     if name == "classifier" and size < CLASSIFIER_LEAST:
         return f"sets of {size} points are too few to learn from; it needs {CLASSIFIER_LEAST}"
     if name == "W2" and size >= W2_DEAR and not asked:

@@ -78,8 +78,13 @@ class Comparison:
 
     @property
     def unsure(self) -> list[str]:
-        """The measures that read worse than real, with an interval that has no end, or ends that say nothing."""
-        return [name for name in self.measures if not self.has_interval(name) and self.badness(name) > 1]
+        """The measures that read worse than real, with an interval that says nothing, and whose rank is the lowest."""
+        lowest = max(CERTAIN, 1 / math.comb(sum(self.sets), self.sets[0]))
+        return [
+            name
+            for name, measure in self.measures.items()
+            if not self.has_interval(name) and self.badness(name) > 1 and measure.rank <= lowest
+        ]
 
     def has_interval(self, name: str) -> bool:
         """Whether there is an interval that says something, where there is a multiple."""

@@ -29,6 +29,8 @@ def remarks(generated: Tensor, real: Tensor, train: Tensor | None = None) -> Ite
     yield from _outliers(real)
     yield from _exact(mine, true)
     yield from _places(mine, true)
+    if train is not None and (copied := float(_among(mine, train.numpy()).mean())) > EXACT:
+        yield f"{_percent(copied)} of the generated points are training points exactly."
     if train is not None and (share := float(_among(true, train.numpy()).mean())) > EXACT:
         yield (
             f"{_percent(share)} of the real points are training points exactly. Then copies of training points look "
@@ -47,7 +49,8 @@ def far_out(generated: Tensor, real: Tensor) -> str:
     times, many = distances.max() / reach, int((distances > reach).sum())
     return (
         f"The farthest generated point is {distances.max():.3g} from all real ones, {times:.3g} times as far as any "
-        f"real point is from the others; {many} of {len(distances)} lie farther out than all real ones."
+        f"real point is from the others. Beside all {len(true)} real points, {many} of {len(distances)} generated ones "
+        "lie farther out than any of these."
     )
 
 

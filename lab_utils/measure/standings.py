@@ -30,7 +30,7 @@ MEASURES = (
     *("energy distance", "sliced W1", "MMD", "blur", "RMS", "strays"),
     *("precision", "coverage", "classifier", "copies"),
 )  # the table's columns
-WORST, BY = "worst", "worst measure"  # columns that are added: the largest number of times real, and of what
+WORST, BY = "worst", "by"  # columns that are added: the largest number of times real, and of what
 Interval = tuple[float, float]
 
 
@@ -159,9 +159,9 @@ def sentences(
         values, value = others[measure].dropna(), float(multiples[measure])
         low, high = intervals.get(measure, (math.nan, math.nan))
         same = values[(values >= low) & (values <= high)]
-        parts = [_between(value, values.drop(same.index))] if len(same) < len(values) else []
-        if len(same):
-            parts.append(f"not told apart from {_named(same)}")
+        parts = [f"not told apart from {_named(same)}"] if len(same) else []
+        if len(same) < len(values):
+            parts.append(("of the others, " if len(same) else "") + _between(value, values.drop(same.index)))
         more = " (more is better)" if _higher_is_better(measure) else ""
         found[measure] = f"{measure}: {_number(value)} × real{more}, {'; '.join(parts) or 'with none beside it'}."
     return found
@@ -175,8 +175,8 @@ def _between(value: float, others: pd.Series[float], read: Mapping[str, str] | N
     if under and over:
         return f"between {under} and {over}"
     if under:
-        return f"above all others; the next is {under}"
-    return f"below all others; the next is {over}"
+        return f"above all; the next is {under}"
+    return f"below all; the next is {over}"
 
 
 def _named(values: pd.Series[float], read: Mapping[str, str] | None = None) -> str:

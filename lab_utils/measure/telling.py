@@ -41,11 +41,11 @@ def verdict(found: Comparison) -> str:
     elif found.better or found.unsure:
         said.append(f"None of {len(measures)} measures is worse than real beyond chance.")
     elif multiples := [name for name, measure in measures.items() if measure.real > 0]:
-        nearest = max(multiples, key=found.badness)
+        worst, lowest = max(multiples, key=found.badness), min(measures, key=lambda name: measures[name].rank)
         said.append(
-            f"No measure tells these points from real ones: of {len(measures)}, none differs beyond the chance that so "
-            f"many have. The one farthest from real is {_beside(found, nearest)}; the smallest rank is "
-            f"{_percent(min(measure.rank for measure in measures.values()))}."
+            f"No difference from real is seen in {len(measures)} measures, beyond what chance does to so many. The "
+            f"worst reading is {_beside(found, worst)}. The smallest rank is {_percent(measures[lowest].rank)} "
+            f"({lowest})."
         )
     else:
         said.append("These points read 0, as real ones do." if measures else "Nothing was measured.")
@@ -104,7 +104,7 @@ def row(found: Comparison, name: str) -> list[str]:
         "–" if measure.real == 0 else _three(measure.multiple),
         "–" if measure.real == 0 else f"{_three(low)} to {_three(high)}" if found.has_interval(name) else "unknown",
         _percent(measure.rank) + chance,
-        MEANINGS[name],
+        MEANINGS[name] if name != "strays" or found.size >= 1 / STRAY else "farther out than all points of a real set",
     ]
 
 

@@ -67,8 +67,12 @@ class TextTable:
         cells = [cell for row in rows for cell in row]
         self._decimal = "," if _count_decimals(cells, ",") > _count_decimals(cells, ".") else "."
         cells = [cell.strip() for cell in first]
-        # A line of names has no number in it; everything else is taken, and judged, as a row.
-        has_names = any(cells) and not any(_is_number(cell, self._decimal) for cell in cells)
+        # A line of names has no number in it, or the places 0, 1 … that pandas writes for columns without names, above
+        # numbers with decimals; everything else is taken, and judged, as a row.
+        later = [cell for row in rows if row is not first for cell in row]
+        named = [cell for cell in cells if cell]
+        places = named == [*map(str, range(len(named)))] and _count_decimals(later, self._decimal) > 0
+        has_names = bool(named) and (places or not any(_is_number(cell, self._decimal) for cell in cells))
         self._skip = rows.index(first) + 1 if has_names else 0
         self.names: Sequence[str] = cells if has_names else [""] * len(cells)
 

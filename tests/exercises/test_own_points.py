@@ -77,7 +77,7 @@ REAL = ring(3000)
 MADE = {  # generated points → what must be said of them, and what must not
     "other real ones": (ring(2000, seed=2), "so no copying is seen", "so some are copies"),
     "the training points": (np.concatenate([ring(1500, seed=1)] * 2)[:2000], "so some are copies", "no copying"),
-    "real ones, moved": (ring(2000, seed=2) + np.array([1.0, 0.0]), "Worst: ", "No measure tells"),
+    "real ones, moved": (ring(2000, seed=2) + np.array([1.0, 0.0]), "Worst: ", "No difference from real"),
 }
 
 

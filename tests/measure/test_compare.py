@@ -134,8 +134,10 @@ def test_training_points_add_copies():
 def test_what_so_few_points_do_not_allow_is_left_out_by_name_with_the_reason():
     found = compare(cloud(24, 1), cloud(25, 2))
     assert found.size == 5
-    assert {*found.measures} == {*DISTANCES} - {"coverage", "classifier"}
+    assert {*found.measures} == {*DISTANCES} - {"precision", "coverage", "classifier"}
     assert "coverage was left out: it needs sets of 6 points; these have 5." in str(found)
+    assert "precision was left out: in sets of 5 points the nearest five are a large part; it needs 25." in str(found)
+    assert "coverage" not in compare(cloud(100, 1), cloud(100, 2), names=["blur", "coverage"]).measures
     assert f"classifier was left out: sets of 5 points are too few to learn from; it needs {CLASSIFIER_LEAST}." in str(
         found
     )
@@ -222,10 +224,10 @@ def test_where_nothing_differs_the_sentence_says_so():
     found = compare(cloud(300, 1), cloud(1500, 2), names=FAST)
     assert found.worse == found.better == found.unsure == []
     assert found.verdict.startswith(
-        "No measure tells these points from real ones: of 7, none differs beyond the chance"
+        "No difference from real is seen in 7 measures"
     )
     farthest = max(FAST, key=found.badness)
-    assert f"The one farthest from real is {farthest}, " in found.verdict
+    assert f"The worst reading is {farthest}, " in found.verdict
 
 
 def a_measure(multiple, low, high, **others):
@@ -262,7 +264,9 @@ def test_less_is_worse_where_much_is_good_and_the_p_value_decides_where_there_is
 
 def test_an_interval_that_says_nothing_is_called_unknown():
     for ends in ((0.0, math.inf), (1e-3, 1e5)):
-        found = a_comparison(RMS=a_measure(30, *ends))
+        by_chance = a_comparison(RMS=a_measure(30, *ends))
+        assert (by_chance.worse, by_chance.unsure) == ([], []), "half of all labellings read as bad"
+        found = a_comparison(RMS=a_measure(30, *ends, rank=1 / 6))
         assert (found.worse, found.unsure) == ([], ["RMS"])
         assert "unknown" in str(found)
         assert "Worse than real, but no interval says how surely: RMS 30.0 × real." in found.verdict
@@ -346,7 +350,7 @@ def test_one_far_point_is_told_whichever_side_it_is_on():
     assert "RMS" in found.unsure
     distance = np.linalg.norm(mine[7] - good, axis=1).min()
     assert f"The farthest generated point is {distance:.3g} from all real ones" in found.verdict
-    assert "of 300 lie farther out" in told(found)
+    assert "of 300 generated ones lie farther out" in told(found)
     spoilt = compare(cloud(300, 5), real, names=FAST)
     assert "The real points have 1 that are more than 10 times the scale" in told(spoilt)
     # what is beside the far point is still read to the last digits that there are, however small it is in its scale

@@ -209,3 +209,27 @@ def test_a_large_file_takes_bounded_memory(files):
         done = subprocess.run([sys.executable, "-c", code, f"{name}.npy"], capture_output=True, text=True, check=True)
         peak[name] = int(done.stdout.split()[-1]) / 1024  # MiB
     assert peak["large"] - peak["small"] < 25 * (200_000 * 16 / 2**20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--out", "mine.csv"], "mine.csv is a file of points that is read; write to another one"),
+        (["--json", "./real.csv"], "real.csv is a file of points that is read; write to another one"),
+        (["--out", "x.html", "--json", "x.html"], "--out and --json both name x.html; name two files"),
+        (["--out", "."], ". is a folder; name a file in it"),
+        (["--measures", ""], "--measures names none; leave it out for all of them"),
+    ],
+)
+def test_nothing_is_written_over_points_that_are_read(files, capsys, arguments, reason):
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["mine.csv", "--columns", "lon,lat", "--real", "real.csv", "--real-columns", "u,v", *arguments])
+    assert stopped.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_copies_of_training_points_are_said(files, capsys):
+    command.main(["real.csv", "--real", "mine.npy", "--columns", "0,1", "--train", "real.csv", *QUICK])
+    assert "100 % of the generated points are training points exactly." in capsys.readouterr().out

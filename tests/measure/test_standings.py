@@ -100,10 +100,10 @@ def test_sentences_name_the_neighbours_on_both_sides(path):
     found = sentences({"blur": 1.5, "strays": 12.34, "coverage": 0.2}, "moons", path=path)
     assert [*found] == [WORST, "blur", "strays", "coverage"]
     assert found["blur"] == "blur: 1.50 × real, between good (1.10) and blurred (2.10)."
-    assert found["strays"] == "strays: 12.3 × real, above all others; the next is blurred (4.00)."
-    assert found["coverage"] == "coverage: 0.20 × real (more is better), below all others; the next is narrow (0.25)."
+    assert found["strays"] == "strays: 12.3 × real, above all; the next is blurred (4.00)."
+    assert found["coverage"] == "coverage: 0.20 × real (more is better), below all; the next is narrow (0.25)."
     assert found[WORST].startswith("Its worst measure is strays, 12.3 × real. By the worst measure of each it stands ")
-    assert found[WORST].endswith("above all others; the next is blurred (strays 4.00), narrow (coverage 0.25).")
+    assert found[WORST].endswith("above all; the next is blurred (strays 4.00), narrow (coverage 0.25).")
 
 
 def test_the_sentence_about_the_worst_gives_what_is_read_and_not_its_inverse(path):
@@ -117,7 +117,8 @@ def test_the_sentence_about_the_worst_gives_what_is_read_and_not_its_inverse(pat
 def test_what_lies_in_the_interval_is_not_told_apart(path):
     found = sentences({"blur": 1.5}, "moons", intervals={"blur": (1.05, 1.9)}, path=path)
     assert (
-        found["blur"] == "blur: 1.50 × real, between narrow (0.70) and blurred (2.10); not told apart from good (1.10)."
+        found["blur"] == "blur: 1.50 × real, not told apart from good (1.10); of the others, "
+        "between narrow (0.70) and blurred (2.10)."
     )
 
 
@@ -128,8 +129,8 @@ def test_a_model_that_went_astray_is_nobodys_neighbour(path):
     path = path.with_name("other.csv")
     assert standings("moons", path).index[-1] == "blurred"
     found = sentences({"blur": 1.5}, "moons", path=path)
-    assert found["blur"] == "blur: 1.50 × real, above all others; the next is good (1.10)."
-    assert found[WORST].endswith("above all others; the next is good (blur 1.10).")
+    assert found["blur"] == "blur: 1.50 × real, above all; the next is good (1.10)."
+    assert found[WORST].endswith("above all; the next is good (blur 1.10).")
 
 
 # --- the table that comes with the lab

@@ -142,3 +142,20 @@ def test_wide_tables_in_pieces_are_put_together_in_their_order(write):
     n = torch.arange(250_001, dtype=torch.float64)
     assert torch.equal(table.points, torch.stack([n + 0.5, -n], dim=1))
     assert torch.equal(table.labels, torch.arange(250_001) % 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("0,1\n0.5,1.5\n2,3\n", [[0.5, 1.5], [2, 3]]),  # as pandas writes an array, without its index
+        ("0,1\n5,6\n2,3\n", [[0, 1], [5, 6], [2, 3]]),  # whole numbers, which a first point may be
+        ("0,1.0\n0.5,1.5\n2,3\n", [[0, 1], [0.5, 1.5], [2, 3]]),
+    ],
+)
+def test_the_places_that_pandas_writes_above_columns_without_names_are_no_point(write, text, points):
+    assert load(write(text)).tolist() == points
+
+
+def test_so_are_those_beside_an_index(write):
+    path = write(",0,1\n0,0.5,1.5\n1,2.5,3.5\n")
+    assert load(path, columns=(1, 2)).tolist() == [[0.5, 1.5], [2.5, 3.5]]
