@@ -70,7 +70,9 @@ def call(python, tmp_path):
 def test_a_wheel_holds_all_code_and_data_and_what_the_pages_and_the_copies_are_made_of(wheel):
     held = {*zipfile.ZipFile(wheel).namelist()}
     wanted = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "lab_utils").rglob("*") if path.is_file()}
-    wanted |= {f"lab_utils/data/{name}" for name in ("cities.csv", "study.csv", "samplers.csv", "sketch.png")}
+    wanted |= {
+        f"lab_utils/data/{name}" for name in ("cities.csv", "study.csv", "samplers.csv", "standings.csv", "sketch.png")
+    }
     assert {name for name in wanted if "/__pycache__/" not in name and "/." not in name} <= held
     assert {name.partition("/")[0].partition("-")[0] for name in held} == {"lab_utils", "ddpm_lab"}, "no tests, no docs"
 
