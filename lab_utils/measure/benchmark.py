@@ -28,7 +28,7 @@ SIZE = 5000  # points in a set, where there are so many
 LEAST, MOST = 5, 10  # real sets: the size of a set leaves so many where it can, and more than the second are not used
 NORMALISED = 0.5, 2.0  # between these the points' spread along an axis lies in normalised units
 KEPT = 1000  # points: what sets of fewer read is worked out again about as soon as it is read
-CODE = ("distance", "mass", "neighbours", "classifier", "benchmark")  # modules that decide what real sets read
+CODE = ("distance", "mass", "neighbours", "classifier", "matrices")  # modules that decide what real sets read
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,7 @@ def _points(points: Tensor | NDArray[Any], name: str, least: int) -> Tensor:
         points = np.asarray(points)  # a table of pandas, or lists
     if isinstance(points, np.ndarray) and points.dtype.kind in "iu":
         points = points.astype(np.float64)
-    elif isinstance(points, Tensor) and points.dtype in {
-        torch.uint8,
-        torch.int8,
-        torch.int16,
-        torch.int32,
-        torch.int64,
-    }:
+    elif isinstance(points, Tensor) and points.dtype in WHOLE:
         points = points.double()
     found = as_points(points, name).detach().cpu().double()
     if len(found) < least:

@@ -7,7 +7,7 @@ The jackknife (Quenouille; Efron & Stein 1981) leaves out one set at a time, gen
 logarithm of the multiple changes. What one generated and one real set do *together* is in both of these sums, so it is
 taken off once. Student's t, with as many degrees of freedom as there are sets, less two, makes the interval. Of fewer
 than four generated sets the jackknife leaves out blocks of points instead, ten a set. A simulation with a known truth
-says how often such intervals hold it (`tests/long/test_coverage.py`): 93 to 97 times in a hundred.
+says how often such intervals hold it (`tests/measure/test_intervals.py`): docs/measure.md has the table.
 """
 
 from __future__ import annotations

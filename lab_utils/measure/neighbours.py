@@ -64,8 +64,12 @@ def _reach(points: Tensor) -> Reach:
     return tree, float(np.quantile(to_others, 1 - STRAY, method="weibull"))
 
 
+def _beyond(x: Tensor, reach: Reach) -> NDArray[np.bool_]:
+    return _nearest(x, reach[0]) > reach[1]
+
+
 def _strays(x: Tensor, _: Reach, y: Tensor, reach: Reach) -> float:
-    return float(np.mean(_nearest(x, reach[0]) > reach[1]))
+    return float(np.mean(_beyond(x, reach)))
 
 
 strays = Distance(
@@ -94,8 +98,7 @@ def stray_mask(points: Tensor | NDArray[Any], real: Tensor | NDArray[Any]) -> ND
     x, y = as_points(points, "generated"), as_points(real, "real")
     check_finite(x, "generated")
     strays.check(y, "strays: real")
-    tree, far = _reach(y)
-    return _nearest(x, tree) > far
+    return _beyond(x, _reach(y))
 
 
 def _balls(k: int, points: Tensor) -> Balls:

@@ -13,7 +13,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,10 +28,10 @@ from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.exact.supports import OFF_SUPPORT, off_support
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.standings import MEASURES, SIZE, TABLE
-from lab_utils.points.dataset import Dataset, dataset
+from lab_utils.points.dataset import Dataset
 from lab_utils.runs.fit import fit
 from lab_utils.study.running import RunsFailedError, run_table
-from lab_utils.study.sweeps import BASE, BETTER, build
+from lab_utils.study.sweeps import BASE, BETTER, build, data_and_draws
 from lab_utils.study.table import TableError
 
 Draw = Callable[[int], Tensor]  # seed → SIZE points in normalised units
@@ -91,11 +91,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-@lru_cache(maxsize=2)
 def judge(name: str) -> tuple[Dataset, Benchmark]:
     """The data, and real sets to hold samples against: those of `python -m lab_utils.measure --data`."""
-    data = dataset(name)
-    return data, Benchmark(data.held_out, data.train)
+    return data_and_draws(name, BASE["train"])
 
 
 def measured(points: Tensor, data: Dataset, benchmark: Benchmark) -> dict[str, float]:

@@ -223,9 +223,7 @@ def test_the_sentence_names_what_is_worst_with_what_real_points_read():
 def test_where_nothing_differs_the_sentence_says_so():
     found = compare(cloud(300, 1), cloud(1500, 2), names=FAST)
     assert found.worse == found.better == found.unsure == []
-    assert found.verdict.startswith(
-        "No difference from real is seen in 7 measures"
-    )
+    assert found.verdict.startswith("No difference from real is seen in 7 measures")
     farthest = max(FAST, key=found.badness)
     assert f"The worst reading is {farthest}, " in found.verdict
 
