@@ -20,7 +20,7 @@ from lab_utils import SEED
 from lab_utils.base.arguments import as_points, check_finite
 from lab_utils.base.files import code_checksum, sha256
 from lab_utils.measure.distances import DISTANCES
-from lab_utils.measure.intervals import BLOCKS, SETS, Array, interval, mean_between, multiple, rank
+from lab_utils.measure.intervals import BLOCKS, SETS, Array, freedom, interval, mean_between, multiple, rank
 from lab_utils.measure.matrices import Prepared, kept, matrix, prepared, without_blocks
 from lab_utils.measure.neighbours import copies
 
@@ -41,6 +41,7 @@ class Measure:
         multiple: value / real; infinite, or NaN, where real reads 0.
         interval: the 95 % interval of the multiple, over all that `varies` names; see `intervals`.
         varies: what the interval has the chance of.
+        freedom: the degrees of freedom of Student's t in it.
         rank: the share of labellings that read at least as bad, with real sets in the place of generated ones; see
             `intervals.rank`. It can't be below one over the number of labellings, which is small where the sets are
             few: a sixth for one generated and five real sets.
@@ -53,6 +54,7 @@ class Measure:
     multiple: float
     interval: tuple[float, float]
     varies: str
+    freedom: int
     rank: float
     p_value: float | None = None
     higher_is_better: bool = False
@@ -206,6 +208,7 @@ class Benchmark:
             multiple=multiple(to_real, between),
             interval=interval(to_real, between, blocks, points=size * len(sets) if distance.share else None),
             varies=f"{varies}, {len(reals)} real sets",
+            freedom=freedom(len(sets), len(reals), blocks=blocks is not None),
             rank=rank(every, len(sets), higher_is_better=distance.higher_is_better),
             p_value=None if distance.p_value is None else distance.p_value([*to_real.diagonal()], size),
             higher_is_better=distance.higher_is_better,

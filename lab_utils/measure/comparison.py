@@ -12,7 +12,6 @@ from scipy.special import stdtrit
 
 from lab_utils.measure import telling
 from lab_utils.measure.benchmark import Measure
-from lab_utils.measure.intervals import BLOCKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,20 +101,13 @@ class Comparison:
         if not self.has_interval(name):
             return 0
         low, high = measure.interval
-        freedom = self._freedom(measure)
-        wider = float(stdtrit(freedom, 1 - CERTAIN / 2 / count) / stdtrit(freedom, 1 - CERTAIN / 2))
+        wider = float(stdtrit(measure.freedom, 1 - CERTAIN / 2 / count) / stdtrit(measure.freedom, 1 - CERTAIN / 2))
         if low > 0:  # the interval was made on the scale of logarithms
             low, high = (measure.multiple * (end / measure.multiple) ** wider for end in (low, high))
         else:
             high = measure.multiple + wider * (high - measure.multiple)
         above, below = low > 1, high < 1
         return int(below) - int(above) if measure.higher_is_better else int(above) - int(below)
-
-    def _freedom(self, measure: Measure) -> int:
-        """Student's degrees of freedom of an interval, as `intervals.interval` counts them."""
-        generated, real = self.sets
-        of_points = measure.varies.startswith("the points of")
-        return real - 1 + (generated * (BLOCKS - 1) if of_points else generated - 1)
 
     @property
     def verdict(self) -> str:

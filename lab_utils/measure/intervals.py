@@ -50,6 +50,11 @@ def _squares(values: list[float]) -> float:
     return float(np.var(values) * (len(values) - 1))
 
 
+def freedom(sets: int, reals: int, *, blocks: bool) -> int:
+    """The degrees of freedom of `interval`, of so many generated and real sets: of whole sets or of blocks."""
+    return reals - 1 + (sets * (BLOCKS - 1) if blocks else sets - 1)
+
+
 def interval(
     to_real: Array, between: Array, blocks: Array | None = None, *, points: int | None = None
 ) -> tuple[float, float]:
@@ -84,23 +89,24 @@ def interval(
             return scale(multiple(np.delete(rows, left_out, 1), others[left_out]))
 
         whole, without_real = said(to_real), [said(to_real, j) for j in range(reals)]
-        generated, shared, freedom = 0.0, 0.0, reals - 1
+        generated, shared = 0.0, 0.0
         if blocks is not None:
             for i, rows in enumerate(blocks):
                 one_out = [np.concatenate([to_real[:i], row[None], to_real[i + 1 :]]) for row in rows]
                 generated += _squares([said(matrix) for matrix in one_out])
-                freedom += len(rows) - 1
         elif sets > 1:
             fewer = [np.delete(to_real, i, 0) for i in range(sets)]
             without_set = [said(rows) for rows in fewer]
-            generated, freedom = _squares(without_set), freedom + sets - 1
+            generated = _squares(without_set)
             together = [
                 said(rows, j) - without_set[i] - without_real[j] + whole
                 for (i, rows), j in product(enumerate(fewer), range(reals))
             ]
             shared = float(np.square(together).sum()) * (sets - 1) * (reals - 1) / (sets * reals)
         twice = generated + _squares(without_real)
-        half = float(stdtrit(freedom, 0.975)) * math.sqrt(max(twice - shared, twice / 4))
+        half = float(stdtrit(freedom(sets, reals, blocks=blocks is not None), 0.975)) * math.sqrt(
+            max(twice - shared, twice / 4)
+        )
         return whole - half, whole + half
 
     with np.errstate(divide="ignore", invalid="ignore"):

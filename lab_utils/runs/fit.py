@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None
     return Job(_place(config), config, build, data.train, recipe)
 
 
+def _check_not_imported_by_a_worker() -> None:
+    """Raise a `RuntimeError` in a process of `fit_all` that meets this call again while it imports the script.
+
+    It would wait for its parent, which waits for it.
+    """
+    if getattr(current_process(), "_inheriting", False):  # as multiprocessing itself asks, when it starts a process
+        raise RuntimeError(
+            "several trainings run in processes of their own, and these import your script, which calls the lab again; "
+            'put the call under `if __name__ == "__main__":`'
+        )
+
+
 def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
@@ -168,6 +181,7 @@ def fit_all(
     them, this one waits, and then finds it done. Arguments and errors as for `fit`; when one of them fails, or the
     whole is interrupted, all stop after their current epoch, and the next call goes on with them.
     """
+    _check_not_imported_by_a_worker()
     jobs = {name: job_of(network, data, recipe) for name, network in networks.items()}
     first = {job.folder: name for name, job in reversed(jobs.items())}  # of those that are equal
     with alone_at(first):

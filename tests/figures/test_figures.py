@@ -168,7 +168,7 @@ def test_losses_are_drawn_above_their_floor():
 
 def _measure(multiple):
     interval = (0.9 * multiple, 1.2 * multiple)
-    return Measure(value=multiple, real=1.0, multiple=multiple, interval=interval, varies="5 real sets", rank=0.1)
+    return Measure(multiple, 1.0, multiple, interval, varies="5 real sets", freedom=4, rank=0.1)
 
 
 def test_multiples_show_value_interval_and_what_single_real_sets_read():

@@ -366,6 +366,6 @@ def test_a_benchmark_can_be_sent_to_another_process():
 
 
 def test_a_measure_prints_its_multiple_with_its_interval_and_its_p_value():
-    numbers = 0.03, 0.02, 1.5, (1.214, 2.0), "5 generated sets, 5 real sets", 0.1
+    numbers = 0.03, 0.02, 1.5, (1.214, 2.0), "5 generated sets, 5 real sets", 8, 0.1
     assert str(Measure(*numbers)) == "1.50 × real [1.21, 2.00]"
     assert str(Measure(*numbers, p_value=0.0123)) == "1.50 × real [1.21, 2.00], p = 0.012"

@@ -229,7 +229,7 @@ def test_where_nothing_differs_the_sentence_says_so():
 
 
 def a_measure(multiple, low, high, **others):
-    usual = {"value": multiple / 2, "real": 0.5, "varies": "the points of 1 generated set, 5 real sets", "rank": 0.5}
+    usual = {"value": multiple / 2, "real": 0.5, "varies": "5 real sets", "freedom": 13, "rank": 0.5}
     return Measure(**(usual | {"multiple": multiple, "interval": (low, high)} | others))
 
 

@@ -162,6 +162,16 @@ if __name__ == "__main__":
 """
 
 
+def test_a_script_without_its_guard_is_told_of_it(tmp_path, cache):
+    """Its processes import it, and would wait for their parent for ever."""
+    script = tmp_path / "several.py"
+    script.write_text(SEVERAL.replace('__name__ == "__main__"', "True"), encoding="utf-8")
+    command = [sys.executable, str(script), str(Path(__file__).parents[1])]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, timeout=120, text=True, check=False)
+    assert ended.returncode == 1
+    assert 'put the call under `if __name__ == "__main__":`' in ended.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_processes_that_train_end_with_the_one_that_asked(end, tmp_path, cache):
