@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import time
 import urllib.error
@@ -39,13 +40,21 @@ def status(address):
         return error.code
 
 
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.skipif(
     not (PROJECT / ".venv" / "bin" / "jupyter").exists(), reason="the lab is not installed by make here"
 )
 def test_the_server_has_a_token_and_listens_on_loopback(lab):
     process, log = lab
     deadline, found = time.monotonic() + 60, None
-    while not found:
+    while not (found and answers(int(found[2]))):  # it tells its address a moment before it listens there
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)
