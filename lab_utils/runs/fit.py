@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.base.files import alone_at, cache_folder, code_checksum, sha256
+from lab_utils.base.code import code_checksum
+from lab_utils.base.files import alone_at, cache_folder, sha256
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.training import Recipe, check_trainable
 from lab_utils.points.dataset import Dataset

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lab_utils import SEED
-from lab_utils.base.files import code_checksum, in_a_line, sha256
+from lab_utils.base.code import code_checksum
+from lab_utils.base.files import in_a_line, sha256
 from lab_utils.diffusion.denoiser import Denoiser
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver
