@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import sys
+import threading
 import tokenize
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,7 +13,13 @@ from pathlib import Path
 
 from lab_utils.base.files import sha256
 
+_PARSING = threading.Lock()  # CPython 3.11 stops with a SystemError now and then where two threads parse at once
 _HAVE_DOCSTRINGS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _parsed(source: str) -> ast.Module:
+    with _PARSING:
+        return ast.parse(source)
 
 
 def decisive(source: str) -> str:
@@ -22,7 +29,7 @@ def decisive(source: str) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, _HAVE_DOCSTRINGS) and ast.get_docstring(node, clean=False) is not None:
             text = node.body[0]
             if not lines[text.lineno - 1][: text.col_offset].strip():  # it has its lines for itself
@@ -68,7 +75,7 @@ def imported(module: str, counts: Callable[[str], bool]) -> list[str]:
         if name in found or path is None:
             continue
         found.add(name)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 left += filter(counts, (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
             elif isinstance(node, ast.Import):

@@ -39,8 +39,8 @@ class Along:
         first, *rest = time.chunk(len(layers) + 1, dim=1)
         self.omega = network.omega.unsqueeze(1)
         self.noise_scale = network.noise_scale[t].flatten().tolist()
-        self.hidden = torch.stack([nn.functional.pad(layer.weight, (0, 1)) for layer in layers])
-        self.biases = torch.stack(rest, dim=1)
+        self.hidden = torch.stack([torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1) for layer in layers])
+        self.biases = torch.stack([layer.bias + shift for layer, shift in zip(layers, rest, strict=True)], dim=1)
         leave = torch.cat([network.leave.weight, network.leave.bias.unsqueeze(1)], dim=1)
         self.leave = network.signal_scale[t].unsqueeze(2) * leave
         # How much is left of each wave goes into its weights: fewer numbers than the waves of all points.
@@ -54,7 +54,7 @@ class Along:
         self.alive = (left > 0).sum(dim=1).tolist()  # the long ones, which come first
         self.enter = [
             torch.cat([bias.unsqueeze(1), of_points, (of_waves[..., :alive] * row[:alive]).flatten(1)], dim=1)
-            for bias, row, alive in zip(first, left, self.alive, strict=True)
+            for bias, row, alive in zip(network.enter.bias + first, left, self.alive, strict=True)
         ]
 
     def block(self, n: int) -> Callable[[Tensor, int], Tensor]:

@@ -31,9 +31,9 @@ def waves(x: Tensor, omega: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with the first weights that PyTorch would give it, but drawn from a generator of our own."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for weights in layer.parameters():
         nn.init.uniform_(weights, -(inputs**-0.5), inputs**-0.5, generator=generator)
     return layer
@@ -113,8 +113,8 @@ class DiffusionGenerator(DenoisingModule):
         generator = torch.Generator().manual_seed(int(seed))
         self.embed_time = _linear(2 * TIME_FREQUENCIES, TIME_WIDTH, generator)
         self.time_to_layers = _linear(TIME_WIDTH, (depth + 1) * width, generator)
-        self.enter = _linear(2 + 4 * input_frequencies, width, generator, bias=False)  # the time brings one
-        self.layers = nn.ModuleList(_linear(width, width, generator, bias=False) for _ in range(depth))
+        self.enter = _linear(2 + 4 * input_frequencies, width, generator)
+        self.layers = nn.ModuleList(_linear(width, width, generator) for _ in range(depth))
         self.leave = _linear(width, 2, generator)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)

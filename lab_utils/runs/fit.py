@@ -26,7 +26,9 @@ from lab_utils.runs.jobs import Job, finish, load_weights
 from lab_utils.runs.own_code import own_code
 
 # what decides what a training gives
-CODE = tuple(f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "training"))
+CODE = tuple(
+    f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "tail", "training")
+)
 
 
 @dataclass(frozen=True)

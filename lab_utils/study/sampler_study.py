@@ -21,7 +21,7 @@ from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.runs.fit import fit
-from lab_utils.study.sweeps import BASE, BETTER, SIZE, WIDE, Configuration, build, data_and_draws
+from lab_utils.study.sweeps import BASE, BETTER, SIZE, WIDER, Configuration, build, data_and_draws
 from lab_utils.study.table import select
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ NETWORKS: dict[str, Configuration] = {
     "original": {},
     "last weights": {"ema_decay": 0.0},
     "better": {**BETTER, "epochs": 500},
-    "better, no tail": {**WIDE, "epochs": 500},
+    "better, no tail": {**WIDER, "epochs": 500},
 }
 FEW = (10, 20, 30, 50)
 
@@ -52,6 +52,7 @@ SAMPLERS: dict[str, tuple[Callable[[Schedule, int], Sampler], tuple[int, ...]]] 
     "DPM-Solver++(2M)": (dpm_solver, (5, *FEW, 100)),
     "DPM-Solver++(2M), all the way": (lambda schedule, steps: dpm_solver(schedule, steps, least=0), (10, 20)),
     "SDE-DPM-Solver++(2M)": (sde_dpm_solver, (5, *FEW, 100)),
+    "SDE-DPM-Solver++(2M), noise ½": (lambda schedule, steps: sde_dpm_solver(schedule, steps, noise=0.5), FEW),
 }
 
 

@@ -65,8 +65,8 @@ DECAY: Configuration = {"decay": True}
 SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
 MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
 TAIL: Configuration = {"tail": 0.1}
-WIDE: Configuration = {**MORE_STEPS, "width": 128}
-BETTER: Configuration = {**WIDE, **TAIL}
+WIDER: Configuration = {**MORE_STEPS, "width": 128}
+BETTER: Configuration = {**WIDER, **TAIL}
 
 ALWAYS = ("energy distance", "blur", "RMS", "strays", "copies")  # at each checkpoint; at the last also the rest, and W2
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
@@ -93,7 +93,8 @@ SWEEPS: dict[str, list[Configuration]] = {
         SHARP,
         MORE_STEPS,
         TAIL,
-        WIDE,
+        WIDER,
+        {**WIDER, "epochs": 500},
         BETTER,
         {**BETTER, "epochs": 500},
     ],

@@ -1,5 +1,7 @@
 """What decides in source changes its checksum, and what only people read does not."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lab_utils.base.code import code_checksum, decisive, imported
@@ -76,3 +78,10 @@ def test_what_a_module_imports_is_found_to_the_end(package):
     assert found == [f"a_package_for_checksums.{name}" for name in ("four", "one", "three", "two")]
     few = imported("a_package_for_checksums.one", lambda name: name.endswith("three"))
     assert few == [f"a_package_for_checksums.{name}" for name in ("one", "three")]
+
+
+def test_threads_that_ask_at_once_get_the_same():
+    """CPython 3.11 parses in one thread at a time only."""
+    with ThreadPoolExecutor(4) as threads:
+        found = {*threads.map(lambda _: code_checksum("lab_utils.base.code", "lab_utils.base.files"), range(200))}
+    assert len(found) == 1

@@ -335,7 +335,9 @@ def test_weights_are_worth_the_same_as_drawing_that_way(how):
 def test_more_noises_are_more_steps_with_fresh_noise(monkeypatch):
     batches = []
     errors = Trainer._errors
-    monkeypatch.setattr(Trainer, "_errors", lambda self, batch, far: (batches.append(batch), errors(self, batch, far))[1])
+    monkeypatch.setattr(
+        Trainer, "_errors", lambda self, batch, far: (batches.append(batch), errors(self, batch, far))[1]
+    )
     trainer = Trainer(network(), DATA.train, replace(RECIPE, noises=4))
     next(iter(trainer))
     points = torch.cat(batches)
