@@ -233,7 +233,7 @@ class Trainer:
             self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
             far = round(self.recipe.tail * len(batch))
             errors = self._errors(batch, far)
-            self.weights.grad.zero_()
+            cast("Tensor", self.weights.grad).zero_()
             errors.mean().backward()
             self.optimiser.step()
             with torch.no_grad():

@@ -1,5 +1,6 @@
 """A training on disk is never lost, never done twice, and never taken for another."""
 
+import importlib
 import json
 import re
 import signal
