@@ -57,9 +57,9 @@ class Twice(DiffusionGenerator):
         return 2 * super().forward(x_t, t)
 
 
-class Thrice(DiffusionGenerator):
+class Half(DiffusionGenerator):
     def epsilon(self, x_t, t):
-        return 3 * super().epsilon(x_t, t)
+        return super().epsilon(x_t, t) / 2
 
 
 class Small(DenoisingModule):
@@ -117,7 +117,7 @@ KINDS = {
     "a network in double precision": lambda: awake().double(),
     "a subclass that predicts otherwise": lambda: awake(Zero),
     "a subclass with another forward": lambda: awake(Twice),
-    "a subclass with another epsilon": lambda: awake(Thrice),
+    "a subclass with another epsilon": lambda: awake(Half),
     "the best denoiser": lambda: BestDenoiser(GaussianMixture(POINTS, 0.3), SCHEDULE),
     "a network of one's own": lambda: Small(SCHEDULE),
     "a wrapped module": lambda: denoiser(Foreign(), SCHEDULE),
@@ -250,7 +250,10 @@ def test_a_module_that_normalises_over_the_batch_is_taken_once_it_is_in_eval():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: sample(awake(), 3, sampler="dpm"), "a sampler is made by ancestral, ddim or dpm_solver.*'dpm'"),
+        (
+            lambda: sample(awake(), 3, sampler="dpm"),
+            "a sampler is made by ancestral, ddim, dpm_solver or sde_dpm_solver.*'dpm'",
+        ),
         (lambda: Small("sigmoid"), "Small needs a Schedule, such as sigmoid"),
         (lambda: denoiser(Foreign, SCHEDULE), "made of a module or a function, which is called; got <class"),
         (lambda: denoiser("model.pt", SCHEDULE), "which is called; got 'model.pt'"),

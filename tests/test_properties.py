@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from soak import often
 from test_schedules import SCHEDULES
 
-from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver
+from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, sde_dpm_solver
 from lab_utils.diffusion.sampling import initial_noise, sample
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
@@ -32,6 +32,23 @@ def test_one_reverse_step_gives_the_gaussian_of_the_step_before(schedule, varian
     share = before.sqrt() * beta / (1 - now)
     found = (a - b * best).square() * total + c.square() + share.square() * unknown
     torch.testing.assert_close(found, before * variance + 1 - before, rtol=1e-5, atol=0)
+
+
+@given(st.floats(0.1, 3), st.floats(0, 1.5), st.sampled_from([linear(), cosine(), sigmoid()]))
+def test_with_noise_comes_the_variance_of_a_gaussian(width, noise, schedule):
+    """The variances of x_t and of x̂ before, and their covariance, through each step of SDE-DPM-Solver++.
+
+    Of N(0, w²) the best denoiser is linear, ε = √(1−ᾱ) x_t / (ᾱ w² + 1 − ᾱ), and so is each step.
+    """
+    sampler = sde_dpm_solver(schedule, 200, noise=noise, least=0.0)
+    kept = schedule.alphas_cumprod[[*sampler.timesteps]]
+    best = (1 - kept).sqrt() / (kept * width**2 + 1 - kept)
+    state = torch.tensor([[1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)  # of (x_t, x̂ before)
+    for (a, b, c, d), (p, q), slope in zip(sampler.coefficients, sampler.estimates, best, strict=True):
+        step = torch.stack([torch.stack([a - b * slope, d]), torch.stack([p - q * slope, torch.zeros_like(a)])])
+        state = step @ state @ step.T
+        state[0, 0] += c**2
+    assert math.sqrt(state[0, 0]) == pytest.approx(width, rel=0.03, abs=0.01)
 
 
 GAUSSIANS = st.builds(

@@ -212,15 +212,15 @@ def test_ctrl_c_in_the_middle_of_an_epoch_keeps_that_epoch(stop, cache, monkeypa
     """And a training that goes on from there ends with the bits of one that nobody stopped."""
     whole = fit(network(), DATA, RECIPE, progress=False)
     monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
-    loss, interrupts = Trainer._loss, []
+    errors, interrupts = Trainer._errors, []
 
-    def interrupted(self, batch):
+    def interrupted(self, batch, far):
         if self.epoch == stop and not interrupts:
             interrupts.append(self.epoch)
             jobs.signal.raise_signal(jobs.signal.SIGINT)
-        return loss(self, batch)
+        return errors(self, batch, far)
 
-    monkeypatch.setattr(Trainer, "_loss", interrupted)
+    monkeypatch.setattr(Trainer, "_errors", interrupted)
     before = jobs.signal.getsignal(jobs.signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(network(), DATA, RECIPE, progress=False)
@@ -232,12 +232,12 @@ def test_ctrl_c_in_the_middle_of_an_epoch_keeps_that_epoch(stop, cache, monkeypa
 
 
 def test_a_second_ctrl_c_does_not_wait(monkeypatch):
-    def twice(self, batch):
+    def twice(self, batch, far):
         jobs.signal.raise_signal(jobs.signal.SIGINT)
         jobs.signal.raise_signal(jobs.signal.SIGINT)
         raise AssertionError("not stopped")
 
-    monkeypatch.setattr(Trainer, "_loss", twice)
+    monkeypatch.setattr(Trainer, "_errors", twice)
     with pytest.raises(KeyboardInterrupt):
         fit(network(), DATA, RECIPE, progress=False)
 

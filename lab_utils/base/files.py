@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -172,11 +171,6 @@ def alone_at(paths: Iterable[Path]) -> Iterator[None]:
 def sha256(content: bytes) -> str:
     """The SHA-256 checksum of `content`, as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
-
-
-def code_checksum(*modules: str) -> str:
-    """A checksum of the source of modules, given by their names: when it changes, nothing old is taken for new."""
-    return sha256(b"".join(Path(str(import_module(name).__file__)).read_bytes() for name in modules))
 
 
 def processor() -> str:

@@ -3,7 +3,7 @@
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_denoiser, denoiser
 from lab_utils.diffusion.doctor import Diagnosis, diagnose
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, reverse_step
+from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.sampling import initial_noise, sample, snapshots
 from lab_utils.diffusion.schedules import KINDS, Schedule, ScheduleError, cosine, from_config, linear, sigmoid
 from lab_utils.diffusion.training import Recipe, Trainer, timestep_probabilities
@@ -31,6 +31,7 @@ __all__ = [
     "linear",
     "reverse_step",
     "sample",
+    "sde_dpm_solver",
     "sigmoid",
     "snapshots",
     "timestep_probabilities",

@@ -46,7 +46,11 @@ class Along:
         # How much is left of each wave goes into its weights: fewer numbers than the waves of all points.
         of_points, of_waves = network.enter.weight[:, :2], network.enter.weight[:, 2:].unflatten(1, (4, -1))
         waves = len(self.omega)
-        left = torch.ones(len(t), waves, dtype=network.dtype) if network.fading is None else network.fading[t, :waves]
+        left = (
+            torch.ones(len(t), waves, dtype=network.dtype)
+            if network.fading is None
+            else network.fading[t, 2 : 2 + waves]
+        )
         self.alive = (left > 0).sum(dim=1).tolist()  # the long ones, which come first
         self.enter = [
             torch.cat([bias.unsqueeze(1), of_points, (of_waves[..., :alive] * row[:alive]).flatten(1)], dim=1)

@@ -17,6 +17,7 @@ from lab_utils.diffusion.denoiser import Answer, DenoisingModule, one_by_one
 from lab_utils.diffusion.schedules import Schedule, from_config, linear
 
 TIME_FREQUENCIES = 16
+TIME_WIDTH = 32  # neurons that see the time alone; as wide as the layers, they would be half of a training step
 
 
 def frequencies(lowest: float, highest: float, count: int) -> Tensor:
@@ -110,8 +111,8 @@ class DiffusionGenerator(DenoisingModule):
         }
 
         generator = torch.Generator().manual_seed(int(seed))
-        self.embed_time = _linear(2 * TIME_FREQUENCIES, width, generator)
-        self.time_to_layers = _linear(width, (depth + 1) * width, generator)
+        self.embed_time = _linear(2 * TIME_FREQUENCIES, TIME_WIDTH, generator)
+        self.time_to_layers = _linear(TIME_WIDTH, (depth + 1) * width, generator)
         self.enter = _linear(2 + 4 * input_frequencies, width, generator)
         self.layers = nn.ModuleList(_linear(width, width, generator) for _ in range(depth))
         self.leave = _linear(width, 2, generator)
@@ -123,6 +124,7 @@ class DiffusionGenerator(DenoisingModule):
         omega = frequencies(0.5, max_frequency, input_frequencies)
         # E sin(ω(x + σz)) = exp(−ω²σ²/2) sin(ωx) for a standard normal z, and so for the cosine
         means = torch.exp(-omega.square() * (1 - schedule.alphas_cumprod).unsqueeze(1) / 2).repeat(1, 4)
+        means = torch.cat([torch.ones_like(means[:, :2]), means], dim=1)  # the point itself does not fade
         # what rounding would lose anyway is 0: numbers near float32's smallest make some processors twice as slow
         means = means.where(means > torch.finfo(torch.float32).eps, 0.0).float()
         tables = {
@@ -151,10 +153,10 @@ class DiffusionGenerator(DenoisingModule):
         """The noise, as documented there."""
         time = self.time_to_layers(silu(self.embed_time(self.time_waves[t])))
         first, *rest = time.chunk(len(self.layers) + 1, dim=1)
-        seen = waves(x_t, self.omega)
+        seen = torch.cat([x_t, waves(x_t, self.omega)], dim=1)
         if self.fading is not None:
             seen = seen * self.fading[t]
-        h = silu(self.enter(torch.cat([x_t, seen], dim=1)) + first)
+        h = silu(self.enter(seen) + first)
         for layer, shift in zip(self.layers, rest, strict=True):
             h = h + silu(layer(h) + shift)
         learnt: Tensor = self.leave(h)

@@ -15,7 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lab_utils.base.arguments import check_points, is_whole
+from lab_utils.base.arguments import check_points, is_number, is_whole
 from lab_utils.diffusion.schedules import Schedule
 
 VARIANCES = ("posterior", "beta")
@@ -142,20 +142,48 @@ def dpm_solver(schedule: Schedule, steps: int, *, least: float = PURE_NOISE) -> 
     Raises:
         ValueError: for a number of steps that `even_in_log_snr` refuses.
     """
+    return _second_order("DPM-Solver++(2M)", schedule, steps, 0.0, least)
+
+
+def sde_dpm_solver(schedule: Schedule, steps: int, *, noise: float = 1.0, least: float = PURE_NOISE) -> Sampler:
+    """SDE-DPM-Solver++(2M): as `dpm_solver`, with fresh noise in each step but the last (Lu et al. 2022, appendix A).
+
+    Args:
+        schedule: the schedule.
+        steps: how many; see `even_in_log_snr`.
+        noise: how much. 1 is that of the reverse SDE, which the ancestral steps follow, too; 0 is none, and so
+            `dpm_solver`; between them lie the SDEs of Xue et al. 2023 (SA-Solver), eq. 6, with this number as their τ.
+        least: the ᾱ at which the way begins; 0 for the schedule's last timestep.
+
+    Raises:
+        ValueError: if `noise` is no number of 0 or more, or for a number of steps that `even_in_log_snr` refuses.
+    """
+    if not (is_number(noise) and noise >= 0):
+        raise ValueError(f"noise must be a number of 0 or more: 1 for that of the reverse SDE; got {noise!r}")
+    name = "SDE-DPM-Solver++(2M)" if noise == 1 else f"SDE-DPM-Solver++(2M), noise {noise:g}"
+    return _second_order(name, schedule, steps, noise, least)
+
+
+def _second_order(name: str, schedule: Schedule, steps: int, noise: float, least: float) -> Sampler:
+    """The two above: with D the mixed estimate of the data, h the step of half log SNR, τ the noise and σ² = 1 − ᾱ,
+
+    x_s = (σ_s/σ_t) e^(−τ²h) x_t + √ᾱ_s (1 − e^(−(1+τ²)h)) D + σ_s √(1 − e^(−2τ²h)) z.
+    """  # noqa: D415  # it ends with the formula
     timesteps = even_in_log_snr(schedule, steps, least=least)[::-1]
     half_log_snr = (schedule.snr.log() / 2)[timesteps].tolist()
     rows = []
     for step, (now, after) in enumerate(_pairs(schedule, timesteps)):
-        signal, noise = math.sqrt(now), math.sqrt(1 - now)
+        signal, sigma = math.sqrt(now), math.sqrt(1 - now)
         if after == 1:
-            rows.append((1 / signal, noise / signal, 0.0, 0.0))
+            rows.append((1 / signal, sigma / signal, 0.0, 0.0))
             continue
         h = half_log_snr[step + 1] - half_log_snr[step]
         back = h / (2 * (half_log_snr[step] - half_log_snr[step - 1])) if step else 0.0  # 1 / 2r
-        whole = -math.sqrt(after) * math.expm1(-h)  # what D, the mixed estimate of the data, is multiplied by
-        a = math.sqrt((1 - after) / (1 - now)) + whole * (1 + back) / signal
-        rows.append((a, whole * (1 + back) * noise / signal, 0.0, -whole * back))
-    return _sampler("DPM-Solver++(2M)", schedule, timesteps, rows)
+        whole = -math.sqrt(after) * math.expm1(-(1 + noise**2) * h)  # what D is multiplied by
+        a = math.sqrt(1 - after) / sigma * math.exp(-(noise**2) * h) + whole * (1 + back) / signal
+        c = math.sqrt(-(1 - after) * math.expm1(-2 * noise**2 * h))
+        rows.append((a, whole * (1 + back) * sigma / signal, c, -whole * back))
+    return _sampler(name, schedule, timesteps, rows)
 
 
 def _pairs(schedule: Schedule, timesteps: Sequence[int]) -> list[tuple[float, float]]:

@@ -61,7 +61,9 @@ def sampler_for(denoiser: Denoiser, sampler: Sampler | None) -> Sampler:
     if sampler is None:
         return ancestral(denoiser.schedule)
     if not isinstance(sampler, Sampler):
-        raise TypeError(f"a sampler is made by ancestral, ddim or dpm_solver, of a schedule; got {sampler!r:.80}")
+        raise TypeError(
+            f"a sampler is made by ancestral, ddim, dpm_solver or sde_dpm_solver, of a schedule; got {sampler!r:.80}"
+        )
     sampler.check(denoiser.schedule)
     return sampler
 

@@ -16,6 +16,7 @@ from lab_utils import SEED
 from lab_utils.base.arguments import check_points, is_number, is_whole
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
 from lab_utils.diffusion.schedules import Schedule
+from lab_utils.diffusion.tail import Tail
 
 CHECKPOINTS = (200, 500, 1000)  # after which the 2023 report looked at its model, besides the last epoch
 
@@ -65,6 +66,8 @@ class Recipe:
         weights: how much the loss at t counts, one of `TIMESTEPS`: as much as if t were drawn that way.
         noises: how often each point is noised in an epoch; so an epoch has that many times the steps.
         fixed_noises: how many pairs of a timestep and a noise each point has for good; 0 for fresh ones every time.
+        tail: which share of each batch is noised up to three times as much as its timesteps say, with exact targets;
+            see `tail.Tail`. The loss that is told is that of the others.
         seed: of the order of the points, the timesteps and the noise.
 
     Raises:
@@ -82,6 +85,7 @@ class Recipe:
     weights: str = "uniform"
     noises: int = 1
     fixed_noises: int = 0
+    tail: float = 0.0
     seed: int = SEED
 
     def __post_init__(self) -> None:
@@ -95,12 +99,14 @@ class Recipe:
             raise ValueError(f"learning_rate must be a number greater than 0, not {self.learning_rate!r}")
         if not (is_number(self.ema_decay) and 0 <= self.ema_decay < 1):
             raise ValueError(f"ema_decay must lie in [0, 1); got {self.ema_decay!r}")
+        if not (is_number(self.tail) and 0 <= self.tail < 1):
+            raise ValueError(f"tail must lie in [0, 1), a share of each batch; got {self.tail!r}")
         if not isinstance(self.decay, bool):
             raise ValueError(f"decay must be True or False, not {self.decay!r}")
         for name in ("timesteps", "weights"):
             if getattr(self, name) not in [*TIMESTEPS]:
                 raise ValueError(f"{name} must be one of {', '.join(TIMESTEPS)}; got {getattr(self, name)!r}")
-        for name in ("learning_rate", "ema_decay"):
+        for name in ("learning_rate", "ema_decay", "tail"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "checkpoints", self._epochs_to_keep())
 
@@ -195,6 +201,7 @@ class Trainer:
         self.signal, self.noise = kept.sqrt().float(), (1 - kept).sqrt().float()
         self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
+        self.tail = Tail(train)
         self.losses: list[float] = []
 
     @property
@@ -224,13 +231,14 @@ class Trainer:
         for number, batch in enumerate(batches):
             step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
             self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
-            loss = self._loss(batch)
-            self.optimiser.zero_grad(set_to_none=False)
-            loss.backward()
+            far = round(self.recipe.tail * len(batch))
+            errors = self._errors(batch, far)
+            cast("Tensor", self.weights.grad).zero_()
+            errors.mean().backward()
             self.optimiser.step()
             with torch.no_grad():
                 self.average.lerp_(self.weights, 1 - self._ema_decay(step))
-            total += loss.detach() * len(batch)
+            total += errors.detach()[far:].mean() * len(batch)
         return float(total / len(order))
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor]:
@@ -241,17 +249,25 @@ class Trainer:
             t = torch.multinomial(self.chances, n, replacement=True, generator=self.generator)
         return t, torch.randn(n, 2, generator=self.generator)
 
-    def _loss(self, batch: Tensor) -> Tensor:
-        """The simple loss (Ho et al. 2020, eq. 14): how far the predicted noise is from the noise that was added."""
+    def _errors(self, batch: Tensor, far: int) -> Tensor:
+        """The simple loss (Ho et al. 2020, eq. 14) of each point: how far the predicted noise is from the right one.
+
+        That is the noise that was added; of the first `far` points, which get more noise, it is the exact answer.
+        """
         network = self.network
         if self.fixed is None:
             t, epsilon = self._draw(len(batch))
         else:
             which = torch.randint(0, self.recipe.fixed_noises, (len(batch),), generator=self.generator)
             t, epsilon = (table[batch * self.recipe.fixed_noises + which] for table in self.fixed)
-        x_t = self.signal[t] * self.train[batch] + self.noise[t] * epsilon  # q_sample, from tables in float32
+        signal, noise = self.signal[t], self.noise[t]
+        if far:
+            epsilon = torch.cat([epsilon[:far] * self.tail.spread(far, self.generator), epsilon[far:]])
+        x_t = signal * self.train[batch] + noise * epsilon  # q_sample, from tables in float32
+        if far:
+            epsilon = torch.cat([self.tail.epsilon(x_t[:far], signal[:far], noise[:far]), epsilon[far:]])
         errors = (network.predict(x_t, t) - epsilon).square()
-        return (errors if self.counts is None else errors * self.counts[t]).mean()
+        return errors if self.counts is None else errors * self.counts[t]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on."""

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.base.arguments import as_points, check_finite
-from lab_utils.base.files import code_checksum, sha256
+from lab_utils.base.code import code_checksum
+from lab_utils.base.files import sha256
 from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.intervals import BLOCKS, SETS, Array, freedom, interval, mean_between, multiple, rank
 from lab_utils.measure.matrices import Prepared, kept, matrix, prepared, without_blocks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,10 +38,10 @@ def _moons(n: int, rng: Generator) -> Array:
     return np.asarray(rng.choice(arcs, n) + 0.08 * rng.standard_normal((n, 2)))
 
 
-def _swiss_roll(n: int, rng: Generator) -> Array:
+def _swiss_roll(n: int, rng: Generator, noise: float = 0.4) -> Array:
     from sklearn.datasets import make_swiss_roll
 
-    roll, _ = make_swiss_roll(n, noise=0.4, random_state=int(rng.integers(2**31)))
+    roll, _ = make_swiss_roll(n, noise=noise, random_state=int(rng.integers(2**31)))
     return np.asarray(roll[:, [0, 2]])  # seen along its axis
 
 
@@ -66,6 +67,7 @@ def _gaussian(n: int, rng: Generator) -> Array:
 _DRAW: dict[str, Callable[[int, Generator], Array]] = {
     "moons": _moons,
     "swiss_roll": _swiss_roll,
+    "thin_roll": partial(_swiss_roll, noise=0.0),  # a curve: it has no density, and a model must hit a line
     "checkerboard": _checkerboard,
     "eight_gaussians": _eight_gaussians,
     "spiral": _spiral,

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.base.files import alone_at, cache_folder, code_checksum, sha256
+from lab_utils.base.code import code_checksum
+from lab_utils.base.files import alone_at, cache_folder, sha256
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.training import Recipe, check_trainable
 from lab_utils.points.dataset import Dataset
@@ -25,7 +26,9 @@ from lab_utils.runs.jobs import Job, finish, load_weights
 from lab_utils.runs.own_code import own_code
 
 # what decides what a training gives
-CODE = tuple(f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "training"))
+CODE = tuple(
+    f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "tail", "training")
+)
 
 
 @dataclass(frozen=True)

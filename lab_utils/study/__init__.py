@@ -14,6 +14,8 @@ from lab_utils.study.sweeps import (
     SHARP,
     SWEEPS,
     TABLE,
+    TAIL,
+    WIDER,
     build,
     measure_model,
 )
@@ -31,6 +33,8 @@ __all__ = [
     "SHARP",
     "SWEEPS",
     "TABLE",
+    "TAIL",
+    "WIDER",
     "Interval",
     "Results",
     "RunsFailedError",

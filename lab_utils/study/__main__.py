@@ -1,7 +1,7 @@
 """The command behind `make study`: train, sample and measure what the tables of the study lack.
 
-`python -m lab_utils.study` completes data/study.csv (the trainings, see `sweeps`) and then data/samplers.csv (few steps
-against many, see `sampler_study`).
+`python -m lab_utils.study` completes data/study.csv (the trainings, see `sweeps`), then data/samplers.csv (few steps
+against many, see `sampler_study`) and data/spread.csv (which chance makes how much, see `spread`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from pathlib import Path
 
 from lab_utils import WORKERS
 from lab_utils.base.files import PROJECT
-from lab_utils.study import sampler_study, sweeps
+from lab_utils.study import sampler_study, spread, sweeps
 from lab_utils.study.running import RunsFailedError, code_version, run_table
 from lab_utils.study.table import TableError
 
-TABLES = {"study": sweeps.run, "samplers": sampler_study.run}  # the file's name → what makes a run of it
+TABLES = {
+    "study": sweeps.run,
+    "samplers": sampler_study.run,
+    "spread": spread.run,
+}  # the file's name → what makes a run of it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,8 +32,9 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--only", nargs="+", choices=[*TABLES], default=[*TABLES], metavar="TABLE", help="of %(choices)s" + default)
     add("--sweeps", nargs="+", choices=[*sweeps.SWEEPS], default=[*sweeps.SWEEPS], help="of study; all unless given")
-    add("--data", nargs="+", default=[*sweeps.DATASETS], help="(default: %(default)s)")
+    add("--data", nargs="+", help="names of data sets (default: for each table its own)")
     add("--seeds", type=int, default=sweeps.SEEDS, help="how many" + default)
+    add("--renew", action="store_true", help="make those runs again, too, that another version of the code made")
     add("--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work")
     add("--workers", type=int, default=WORKERS, help="processes on this machine" + default)
     add("--out", type=Path, default=PROJECT / "data", metavar="FOLDER", help="where the CSV files stand" + default)
@@ -40,20 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Complete the tables; 0 if every run is there now, else 1 and a line that says why, or 130."""
     options = parser().parse_args(arguments)
     grids = {
-        "study": sweeps.grid(options.sweeps, options.data, options.seeds),
-        "samplers": sampler_study.grid(options.data, options.seeds),
+        "study": sweeps.grid(options.sweeps, options.data or sweeps.DATASETS, options.seeds),
+        "samplers": sampler_study.grid(options.data or sampler_study.DATASETS, options.seeds),
+        "spread": spread.grid(options.data or sweeps.DATASETS, options.seeds),
     }
+    named = {"scheduler": options.scheduler, "workers": options.workers, "renew": options.renew}
     for name in options.only:
         path = options.out / f"{name}.csv"
         try:
-            rows = run_table(TABLES[name], grids[name], path, scheduler=options.scheduler, workers=options.workers)
+            rows = run_table(TABLES[name], grids[name], path, **named)
         except (TableError, RunsFailedError, ConnectionError) as error:
             print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             return 130
-        if others := int((rows["lab"] != code_version(TABLES[name])).sum()):
-            print(f"{others} of {len(rows)} rows in {path} were made by another version of the code (column lab)")
+        others = rows[rows["lab"] != code_version(TABLES[name])].groupby("lab")["run"].nunique()
+        for version, count in others.items():
+            print(f"{count} of {rows['run'].nunique()} runs in {path} are of another version of the code, {version}")
+        if len(others):
+            print("`make study ARGS=--renew` makes them again")
     return 0
 
 

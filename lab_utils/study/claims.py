@@ -16,7 +16,7 @@ from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import linear, sigmoid
 from lab_utils.study.broken import shape_shows_that_a_model_is_right
 from lab_utils.study.results import Interval, Results
-from lab_utils.study.sweeps import BETTER, DECAY, MORE_STEPS
+from lab_utils.study.sweeps import DECAY, MORE_STEPS, WIDER
 from lab_utils.study.verdicts import agreed, described
 
 HELPS = {"helps": "true", "harms": "false"}  # of a claim that something helps; other words stand as they are
@@ -112,7 +112,7 @@ def claims_table(results: Results) -> pd.DataFrame:
     Ratios are geometric means over seeds with 95 % intervals; below 1, the change makes the samples better.
     """
     original: dict[str, Any] = {}
-    linear_one, short = {"schedule": "linear"}, {**BETTER, "epochs": 500}
+    linear_one, short = {"schedule": "linear"}, {**WIDER, "epochs": 500}
     few, many = {"noises": 16, "epochs": 125}, {"noises": 4, "epochs": 500}
     wide, deep, wide_and_falling = {"width": 128}, {"depth": 6}, {**DECAY, "width": 128}
     log_snr = {"timesteps": "log-SNR"}
@@ -162,7 +162,7 @@ def claims_table(results: Results) -> pd.DataFrame:
             "(Not in the report:) a larger one helps where the learning rate falls.",
             _verdict(results, wide_and_falling, DECAY),
             f"Width 128 instead of 64, with a rate that falls: {_compare(results, wide_and_falling, DECAY)}; with the "
-            f"better recipe: {_compare(results, BETTER, MORE_STEPS)}.",
+            f"better recipe: {_compare(results, WIDER, MORE_STEPS)}.",
             "Size of the network",
         ),
         (

@@ -20,8 +20,8 @@ NOTHING: Mapping[str, Any] = {}
 class Interval:
     """A mean over seeds and its 95 % confidence interval.
 
-    What varies from seed to seed is the training: the first weights, the batches, the noise, and the noise of the
-    sampling. All seeds of the study train on one draw of points, so an interval says nothing of another draw.
+    What varies from seed to seed is all that chance decides: which points are training points, the first weights, the
+    batches, the noise of the training and that of the sampling. `spread` says what part each of them has.
 
     Attributes:
         mean, low, high: the mean over the seeds and the ends of its interval. NaN if a seed's value is not known: a

@@ -22,9 +22,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-import lab_utils
 from lab_utils import WORKERS
-from lab_utils.base.files import processor, sha256
+from lab_utils.base.code import code_checksum, imported
+from lab_utils.base.files import processor
 from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.study.table import (
     FACTS,
@@ -50,11 +50,16 @@ DECIDE = ("points", "diffusion", "exact", "measure")  # the rooms whose code dec
 
 
 def code_version(function: Function) -> str:
-    """The lab's version, and a checksum of the code that decides what `function` gives: its own file, and `DECIDE`."""
-    files = [path for room in DECIDE for path in sorted((Path(lab_utils.__file__).parent / room).glob("*.py"))]
-    own = getattr(sys.modules.get(function.__module__), "__file__", None)
-    content = b"".join(path.read_bytes() for path in [*files, *([Path(own)] if own else [])])
-    return f"{version('ddpm-lab')}+{sha256(content)[:8]}"
+    """The lab's version, and a checksum of what decides what `function` gives.
+
+    That is its own module and those that it imports, directly or by others, from its own package or from the rooms of
+    `DECIDE`; without comments and docstrings.
+    """
+    module = function.__module__
+    own = getattr(sys.modules.get(module), "__package__", None)
+    rooms = tuple(f"lab_utils.{room}." for room in DECIDE)
+    modules = imported(module, lambda name: name.startswith(rooms) or bool(own and name.startswith(f"{own}.")))
+    return f"{version('ddpm-lab')}+{code_checksum(*modules)[:8]}"
 
 
 def _run(function: Function, configuration: Configuration, inputs: list[str]) -> Rows:
@@ -95,6 +100,7 @@ def run_table(
     scheduler: str | None = None,
     workers: int = WORKERS,
     progress: bool = True,
+    renew: bool = False,
 ) -> pd.DataFrame:
     """Call `function` with each configuration that isn't in the file at `path` yet, and add what it gives there.
 
@@ -110,6 +116,7 @@ def run_table(
             without one, this machine's cores do the work.
         workers: processes on this machine, each of which runs one configuration at a time.
         progress: whether to say how many are there already and to show a bar.
+        renew: whether to make those again that another version of the code made.
 
     Returns:
         The file's rows that belong to `configurations`, with types as `read_table` gives them.
@@ -132,7 +139,8 @@ def run_table(
     inputs = list(dict.fromkeys(name for configuration in table.values() for name in configuration))
     stored = read(path)
     check_inputs(path, stored, inputs)
-    todo = {key: configuration for key, configuration in table.items() if key not in stored.runs}
+    old = {key for key in stored.runs if renew and stored.runs[key][0]["lab"] != code_version(function)}
+    todo = {key: configuration for key, configuration in table.items() if key not in stored.runs.keys() - old}
     done = len(table) - len(todo)
     if progress and done:
         tqdm.write(f"{done} of {len(table)} runs are in {path} already")

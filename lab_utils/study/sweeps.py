@@ -1,7 +1,8 @@
 """The study: what does the recipe change, over seeds and on two data sets?
 
 A sweep changes a few settings of the original's recipe and keeps all others; the same run may stand in
-several sweeps, and is made once.
+several sweeps, and is made once. A seed decides which points are training points, the first weights, the batches, and
+the noise of the sampling.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from lab_utils.base.files import DATA
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.samplers import sde_dpm_solver
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import KINDS
 from lab_utils.diffusion.training import Recipe
@@ -25,7 +27,8 @@ from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.likelihood import FlowError, mean_log_likelihood
 from lab_utils.measure.losses import Noised, along_t, answers, gradient_signal, noise, squared
-from lab_utils.points.dataset import Dataset, dataset
+from lab_utils.measure.nats import Truth
+from lab_utils.points.dataset import SPLIT, Dataset, dataset
 from lab_utils.runs.fit import fit
 
 Configuration = dict[str, Any]
@@ -34,6 +37,7 @@ TABLE = DATA / "study.csv"
 DATASETS = ("cities", "spiral")
 SEEDS = 5
 SIZE = 5000  # points of a sample
+STEPS = 50  # of SDE-DPM-Solver++(2M), which read what a thousand of DDPM do; see `sampler_study`
 FEW = 1500  # points for W2, which is slow
 NOISED, LIKELY = 20_000, 10_000  # noised points for the loss and its parts, and held-out ones for the log-likelihood
 PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
@@ -54,6 +58,7 @@ BASE: Configuration = {
     "weights": "uniform",
     "noises": 1,
     "fixed_noises": 0,
+    "tail": 0.0,
 }
 FINE: Configuration = {"input_frequencies": 32, "max_frequency": 256.0}
 FADING: Configuration = {**FINE, "fading": True}
@@ -61,7 +66,9 @@ DETAIL: Configuration = {"timesteps": "detail"}
 DECAY: Configuration = {"decay": True}
 SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
 MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
-BETTER: Configuration = {**MORE_STEPS, "width": 128}
+TAIL: Configuration = {"tail": 0.1}
+WIDER: Configuration = {**MORE_STEPS, "width": 128}
+BETTER: Configuration = {**WIDER, **TAIL}
 
 ALWAYS = ("energy distance", "blur", "RMS", "strays", "copies")  # at each checkpoint; at the last also the rest, and W2
 AT_LAST = (*ALWAYS, "sliced W1", "MMD", "precision", "coverage", "classifier")
@@ -87,6 +94,9 @@ SWEEPS: dict[str, list[Configuration]] = {
         {**DETAIL, **DECAY},
         SHARP,
         MORE_STEPS,
+        TAIL,
+        WIDER,
+        {**WIDER, "epochs": 500},
         BETTER,
         {**BETTER, "epochs": 500},
     ],
@@ -115,25 +125,25 @@ def grid(
 
 
 @lru_cache(maxsize=4)
-def data_and_draws(name: str, train: int) -> tuple[Dataset, Benchmark]:
-    """The data, and real sets to hold samples against."""
-    data = dataset(name, train=train)
+def data_and_draws(name: str, train: int, seed: int = SPLIT) -> tuple[Dataset, Benchmark]:
+    """The data, with training points of the seed's own, and real sets to hold samples against."""
+    data = dataset(name, train=train, seed=seed)
     return data, Benchmark(data.held_out, data.train)
 
 
 @lru_cache(maxsize=4)
-def _truth(name: str, train: int, kind: str) -> tuple[Noised, Tensor]:
-    """Noised points of the whole population, training points and held-out ones, and the best answers to them."""
-    data, *_ = data_and_draws(name, train)
+def _truth(name: str, train: int, seed: int, kind: str) -> tuple[Noised, Tensor, Truth]:
+    """Noised points of the whole population, training points and held-out ones, the best answers, and those in nats."""
+    data, _ = data_and_draws(name, train, seed)
     population, schedule = torch.cat([data.train, data.held_out]), KINDS[kind]()
-    noised = noise(population, schedule, draws=NOISED)
-    return noised, answers(BestDenoiser(population, schedule), noised)
+    noised, best = noise(population, schedule, draws=NOISED), BestDenoiser(population, schedule)
+    return noised, answers(best, noised), Truth(best, population, draws=NOISED)
 
 
 def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset, Recipe]:
     """The network, the data and the recipe that a configuration describes."""
     c = dict(configuration)
-    data, *_ = data_and_draws(c.pop("data"), c.pop("train"))
+    data, _ = data_and_draws(c.pop("data"), c.pop("train"), c["seed"])
     schedule = KINDS[c.pop("schedule")]()
     sizes = {name: c.pop(name) for name in ("width", "depth", "input_frequencies", "max_frequency", "fading")}
     network = DiffusionGenerator(schedule=schedule, seed=c["seed"], **sizes)
@@ -144,22 +154,24 @@ def build(configuration: Mapping[str, Any]) -> tuple[DiffusionGenerator, Dataset
 def measure_model(model: DenoisingModule, configuration: Mapping[str, Any], *, last: bool = True) -> dict[str, float]:
     """The measures of one trained model: its loss, where along t it could be less, and its samples' distances.
 
+    "nats" is the excess in nats, against the best denoiser of all points that there are; see `measure.nats`.
     Distances are multiples of what real sets read, and NaN for a model gone so far astray that some points are not
     finite. The last model of a run is measured in more ways. Its log-likelihood is the mean over 10 000 held-out
     points, in nats a point and normalised units; "folded" is the share of them at which the flow's steps fold the
     plane.
     """
-    name, train, kind = (configuration[key] for key in ("data", "train", "schedule"))
-    data, benchmark = data_and_draws(name, train)
-    noised, best = _truth(name, train, kind)
+    name, train, seed, kind = (configuration[key] for key in ("data", "train", "seed", "schedule"))
+    data, benchmark = data_and_draws(name, train, seed)
+    noised, best, truth = _truth(name, train, seed, kind)
     given = answers(model, noised)
     excess = squared(given, best)
-    points = sample(model, SIZE, seed=configuration["seed"])
+    points = sample(model, SIZE, seed=seed, sampler=sde_dpm_solver(model.schedule, STEPS))
     measures = {
         "loss": float(squared(given, noised.epsilon).mean()),
         "floor": float(squared(best, noised.epsilon).mean()),
         "excess": float(excess.mean()),
         **{f"excess {100 * i}-{100 * i + 99}": float(value) for i, value in enumerate(along_t(excess, 10))},
+        "nats": truth.excess(model).total,
         "gradient signal": gradient_signal(model, noised),
     }
     finite = bool(points.isfinite().all())

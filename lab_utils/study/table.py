@@ -155,6 +155,8 @@ def _rank(cell: str) -> tuple[int, float, str]:
 def add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
     """Put the rows of the run `key` into the file at `path`, together with whatever another process put there.
 
+    If the run is there already, it stays, unless another version of the code made it.
+
     Raises:
         TableError: it can't be written, or what another process put there can't be read; it is left as it is.
     """
@@ -168,7 +170,8 @@ def _add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
     with lock(path):
         clear_parts(path.parent, path.name)
         table = read(path)
-        table.runs.setdefault(key, rows)
+        if table.runs.get(key, [{}])[0].get("lab") != rows[0]["lab"]:
+            table.runs[key] = rows
         inputs = list(dict.fromkeys([*table.inputs, *inputs]))
         known = ("run", *inputs, *FACTS)
         outputs = dict.fromkeys([*table.outputs, *(name for row in rows for name in row if name not in known)])

@@ -17,7 +17,6 @@ from lab_utils.base.files import (
     FolderError,
     cache_folder,
     clear_parts,
-    code_checksum,
     in_a_line,
     lock,
     processor,
@@ -152,17 +151,6 @@ def test_one_at_a_time_has_the_lock_of_a_file_and_nothing_stands_beside_it(tmp_p
             assert everything(tmp_path / "data") == []
     with lock(path, timeout=0):
         pass
-
-
-def test_the_checksum_of_code_is_that_of_the_modules_text(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    modules = ("code_that_counts", "other_code_that_counts")
-    for name in modules:
-        (tmp_path / f"{name}.py").write_text(f"name = {name!r}\n")
-    before = code_checksum(*modules)
-    assert before == sha256(b"name = 'code_that_counts'\nname = 'other_code_that_counts'\n")
-    (tmp_path / f"{modules[1]}.py").write_text("name = 'c'\n")
-    assert code_checksum(*modules) != before
 
 
 # --- a full disk, and what a killed process leaves

@@ -10,7 +10,15 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_utils.diffusion.samplers import PURE_NOISE, ancestral, ddim, dpm_solver, even_in_log_snr, reverse_step
+from lab_utils.diffusion.samplers import (
+    PURE_NOISE,
+    ancestral,
+    ddim,
+    dpm_solver,
+    even_in_log_snr,
+    reverse_step,
+    sde_dpm_solver,
+)
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import Schedule, cosine, linear, sigmoid
 from lab_utils.measure.distances import DISTANCES
@@ -105,11 +113,14 @@ def test_ddim_with_all_steps_and_all_noise_is_ancestral(make):
 
 @pytest.mark.parametrize("steps", [2, 5, 20, 100, 1000])
 @pytest.mark.parametrize("make", [linear, sigmoid])
-def test_every_step_of_dpm_solver_is_that_of_diffusers(make, steps):
+@pytest.mark.parametrize(("solver", "theirs"), [(dpm_solver, "dpmsolver++"), (sde_dpm_solver, "sde-dpmsolver++")])
+def test_every_step_of_the_solvers_is_that_of_diffusers(solver, theirs, make, steps):
     """A whole way, each step from the same point and the same prediction; theirs keeps the estimates by itself."""
     schedule = make()
-    sampler = dpm_solver(schedule, steps)
-    scheduler = DPMSolverMultistepScheduler(num_train_timesteps=1000, final_sigmas_type="zero", euler_at_final=False)
+    sampler = solver(schedule, steps)
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, final_sigmas_type="zero", euler_at_final=False, algorithm_type=theirs
+    )
     scheduler.set_timesteps(timesteps=list(sampler.timesteps))
     noise_over_signal = (1 / schedule.snr[list(sampler.timesteps)]).sqrt()
     scheduler.sigmas = torch.cat([noise_over_signal, torch.zeros(1, dtype=torch.float64)])
@@ -119,15 +130,25 @@ def test_every_step_of_dpm_solver_is_that_of_diffusers(make, steps):
         epsilon = 0.9 * x + 0.1 * normal(k + 1, 6, 2)
         # the last step of theirs is of first order only where it is asked to be
         scheduler.config.lower_order_final = scheduler.config.euler_at_final = k == len(sampler) - 1
-        expected = scheduler.step(epsilon, t, x).prev_sample
-        stepped = reverse_step(row, x, epsilon, torch.zeros_like(x), before)
+        noise = normal(10_000 + k, 6, 2)
+        expected = scheduler.step(epsilon, t, x, variance_noise=noise).prev_sample
+        stepped = reverse_step(row, x, epsilon, noise, before)
         torch.testing.assert_close(stepped, expected, rtol=1e-6, atol=1e-6, msg=lambda m, t=t: f"t = {t}: {m}")
         p, q = sampler.estimates[k].tolist()
         x, before = expected, p * x - q * epsilon
 
 
 @pytest.mark.parametrize("make", [linear, sigmoid])
-@pytest.mark.parametrize("way", [lambda s: ddim(s, 50), lambda s: ddim(s, 50, 1.0), lambda s: dpm_solver(s, 20)])
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda s: ddim(s, 50),
+        lambda s: ddim(s, 50, 1.0),
+        lambda s: dpm_solver(s, 20),
+        lambda s: sde_dpm_solver(s, 20),
+        lambda s: sde_dpm_solver(s, 20, noise=0.5),
+    ],
+)
 def test_of_a_single_point_every_way_leads_there(make, way):
     """Of one data point the noise is known exactly, x̂ is the point, and the last step takes it."""
     schedule, point = make(), torch.tensor([0.7, -1.1], dtype=torch.float64)
@@ -144,6 +165,21 @@ def test_of_a_single_point_every_way_leads_there(make, way):
     torch.testing.assert_close(found, point.float().expand(100, 2), rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("make", [linear, sigmoid])
+def test_between_no_noise_and_that_of_the_reverse_sde_lie_others(make):
+    """Without noise it is DPM-Solver++; with any, the first step keeps the variance of pure noise where x̂ is 0."""
+    schedule = make()
+    still, none = dpm_solver(schedule, 20), sde_dpm_solver(schedule, 20, noise=0.0)
+    torch.testing.assert_close(none.coefficients, still.coefficients, rtol=1e-12, atol=1e-12)
+    for noise in (0.0, 0.3, 1.0, 2.0):
+        sampler = sde_dpm_solver(schedule, 20, noise=noise)
+        now, after = schedule.alphas_cumprod[[*sampler.timesteps[:2]]]
+        a, b, c, _ = sampler.coefficients[0]
+        # x̂ = 0 means x_t = σ ε; so what is left of x_t is a − b/σ
+        kept = (a - b / (1 - now).sqrt()) ** 2 * (1 - now) + c**2
+        torch.testing.assert_close(kept, 1 - after, rtol=1e-9, atol=0)
+
+
 def test_a_step_from_two_estimates_is_refused_with_one():
     row = dpm_solver(SHORT, 4).coefficients[1].tolist()
     with pytest.raises(ValueError, match="two estimates of the data: give that of the step before"):
@@ -156,7 +192,10 @@ def test_what_no_sampler_can_be_is_refused():
     for eta in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=f"eta must lie in 0 … 1, .*; got {eta}"):
             ddim(SHORT, 5, eta)
-    for make in (ddim, dpm_solver, even_in_log_snr):
+    for noise in (-0.1, math.nan, math.inf, "much", True):
+        with pytest.raises(ValueError, match=f"noise must be a number of 0 or more: .*; got {noise!r}"):
+            sde_dpm_solver(SHORT, 5, noise=noise)
+    for make in (ddim, dpm_solver, sde_dpm_solver, even_in_log_snr):
         for steps in (1, 0, 2.5, True):
             with pytest.raises(
                 ValueError, match=f"the number of timesteps must be a whole number of 2 or more, up to .*, not {steps}"
@@ -190,7 +229,7 @@ def test_there_are_as_many_as_were_asked_for_all_different(timesteps, data, leas
     assert taken[-1] == max(steps, int((schedule.alphas_cumprod >= least).sum())) - 1
 
 
-@pytest.mark.parametrize("make", [ddim, dpm_solver])
+@pytest.mark.parametrize("make", [ddim, dpm_solver, sde_dpm_solver])
 @pytest.mark.parametrize("steps", [2, 16, 20, 576, 673, 674, 998, 999, 1000])
 def test_a_sampler_has_the_number_of_steps_that_was_asked_for(make, steps):
     assert len(make(linear(), steps)) == steps
@@ -208,7 +247,7 @@ def test_all_are_taken_where_as_many_are_asked_for():
 @pytest.mark.parametrize("make", [linear, sigmoid, cosine])
 def test_a_way_of_few_steps_begins_where_the_first_of_the_data_can_be_seen(make):
     schedule = make()
-    for sampler in (ddim(schedule, 20), dpm_solver(schedule, 20)):
+    for sampler in (ddim(schedule, 20), dpm_solver(schedule, 20), sde_dpm_solver(schedule, 20)):
         first = sampler.timesteps[0]
         assert len(sampler) == 20
         assert schedule.alphas_cumprod[first] >= PURE_NOISE > schedule.alphas_cumprod[first + 1]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lab_utils.diffusion import sampling
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step
+from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.sampling import BLOCK, initial_noise, sample, snapshots
 from lab_utils.diffusion.schedules import Schedule, linear, sigmoid
 
@@ -92,7 +92,11 @@ def test_sampling_is_single_steps_with_the_noise_of_one_generator():
     torch.testing.assert_close(sample(denoiser, 5, seed=3), x, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("sampler", [ddim(SHORT, 4, 0.5), dpm_solver(SHORT, 4)], ids=["DDIM", "DPM-Solver"])
+@pytest.mark.parametrize(
+    "sampler",
+    [ddim(SHORT, 4, 0.5), dpm_solver(SHORT, 4), sde_dpm_solver(SHORT, 4)],
+    ids=["DDIM", "DPM-Solver", "SDE-DPM-Solver"],
+)
 def test_other_samplers_ask_where_they_say_and_step_as_they_say(sampler):
     denoiser = Recorder()
     kept = snapshots(denoiser, 5, range(len(sampler) + 1), seed=3, sampler=sampler)

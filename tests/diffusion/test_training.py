@@ -33,18 +33,19 @@ def test_the_loss_is_the_mean_squared_error_of_the_predicted_noise():
     a = SCHEDULE.alphas_cumprod[t].unsqueeze(1)
     predicted = (1 - a).sqrt() * noised + a.sqrt() * 0.7
     expected = (predicted - epsilon).square().mean()
-    assert float(trainer._loss(batch).detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert float(trainer._errors(batch, 0).detach().mean()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_an_epoch_takes_every_point_once_and_gives_the_mean_over_points(monkeypatch):
     batches = []
-    loss = Trainer._loss
+    errors = Trainer._errors
 
-    def spy(self, batch):
-        batches.append((batch, loss(self, batch)))
-        return batches[-1][1]
+    def spy(self, batch, far):
+        found = errors(self, batch, far)
+        batches.append((batch, found.mean()))
+        return found
 
-    monkeypatch.setattr(Trainer, "_loss", spy)
+    monkeypatch.setattr(Trainer, "_errors", spy)
     trainer = Trainer(network(), DATA.train, RECIPE)
     first, second = islice(trainer, 2)
     assert [len(batch) for batch, _ in batches] == [30, 30, 30, 10] * 2
@@ -108,7 +109,7 @@ def test_all_weights_in_one_vector_train_to_the_bits_of_torchs_own_way():
     for _ in islice(trainer, 4):
         for batch in torch.randperm(100, generator=beside.generator).split(30):
             adam.zero_grad()
-            beside._loss(batch).backward()
+            beside._errors(batch, 0).mean().backward()
             adam.step()
             average.update_parameters(beside.network)
     assert same(dict(trainer.network.state_dict()), dict(beside.network.state_dict()))
@@ -326,15 +327,17 @@ def test_weights_are_worth_the_same_as_drawing_that_way(how):
     drawn = Trainer(network(), DATA.train, replace(RECIPE, timesteps=how))
     weighed = Trainer(network(), DATA.train, replace(RECIPE, weights=how))
     plain = Trainer(network(), DATA.train, RECIPE)
-    a, b, c = (float(trainer._loss(batch).detach()) for trainer in (drawn, weighed, plain))
+    a, b, c = (float(trainer._errors(batch, 0).detach().mean()) for trainer in (drawn, weighed, plain))
     assert a == pytest.approx(b, rel=0.03)
     assert abs(a - c) > 5 * abs(a - b)  # so it is not that all of them are the same
 
 
 def test_more_noises_are_more_steps_with_fresh_noise(monkeypatch):
     batches = []
-    loss = Trainer._loss
-    monkeypatch.setattr(Trainer, "_loss", lambda self, batch: (batches.append(batch), loss(self, batch))[1])
+    errors = Trainer._errors
+    monkeypatch.setattr(
+        Trainer, "_errors", lambda self, batch, far: (batches.append(batch), errors(self, batch, far))[1]
+    )
     trainer = Trainer(network(), DATA.train, replace(RECIPE, noises=4))
     next(iter(trainer))
     points = torch.cat(batches)
@@ -358,7 +361,7 @@ def test_fixed_noises_are_the_same_in_every_epoch(count, monkeypatch):
     monkeypatch.setattr(trainer.network, "predict", spy)
     for _ in range(40):
         batch = torch.arange(100)
-        trainer._loss(batch)
+        trainer._errors(batch, 0)
     assert [len(rows) for rows in seen] == [count] * 100
     assert len({row for rows in seen for row in rows}) == 100 * count
 

@@ -129,6 +129,6 @@ def test_fewer_than_one_point_cannot_be_drawn(n):
 
 def test_an_unknown_shape_is_answered_with_the_known_ones():
     with pytest.raises(
-        PointsError, match=r"'dino'.*moons, swiss_roll, checkerboard, eight_gaussians, spiral, gaussian"
+        PointsError, match=r"'dino'.*moons, swiss_roll, thin_roll, checkerboard, eight_gaussians, spiral, gaussian"
     ):
         draw("dino", 10, seed=0)

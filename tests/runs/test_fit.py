@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from small_runs import DATA, RECIPE, gaussian, network, same
 
+from lab_utils.base import code
 from lab_utils.base.files import cache_folder, lock
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import Schedule, linear, sigmoid
@@ -42,16 +43,16 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Raise KeyboardInterrupt in the middle of the epoch that follows after so many whole ones."""
-    loss = Trainer._loss
+    errors = Trainer._errors
 
     def _interrupt(after):
-        def interrupted(self, batch):
+        def interrupted(self, batch, far):
             if self.epoch == after and len(batch) < self.recipe.batch_size:  # the last batch of the epoch
                 raise KeyboardInterrupt
-            return loss(self, batch)
+            return errors(self, batch, far)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_loss", interrupted)
+            patch.setattr(Trainer, "_errors", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fit(network(), DATA, RECIPE, progress=False)
 
@@ -280,14 +281,16 @@ def test_another_training_lies_in_another_folder(change):
     assert len(list((cache_folder() / "runs").iterdir())) == 2
 
 
-@pytest.mark.parametrize("module", ["schedules", "network", "training"])
+@pytest.mark.parametrize("module", ["schedules", "network", "training", "tail"])
 def test_changed_code_is_another_training(module, tmp_path, monkeypatch):
     before = run_config(network(), DATA, RECIPE)
-    owner = importlib.import_module(f"lab_utils.diffusion.{module}")
+    owner, path = f"lab_utils.diffusion.{module}", code._path
     changed = tmp_path / "changed.py"
-    with open(owner.__file__, "rb") as file:  # noqa: PTH123
-        changed.write_bytes(file.read() + b"\n")
-    monkeypatch.setattr(owner, "__file__", str(changed))
+    monkeypatch.setattr(code, "_path", lambda name: changed if name == owner else path(name))
+    source = path(owner).read_text(encoding="utf-8")
+    changed.write_text(f"{source}# a remark\n", encoding="utf-8")
+    assert run_config(network(), DATA, RECIPE) == before
+    changed.write_text(f"{source}MORE = 1\n", encoding="utf-8")
     after = run_config(network(), DATA, RECIPE)
     assert after["code"] != before["code"]
     assert {**after, "code": 0} == {**before, "code": 0}

@@ -15,7 +15,7 @@ from small_runs import network
 
 from lab_utils.diffusion import sampling
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver
+from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, sde_dpm_solver
 from lab_utils.diffusion.sampling import BLOCK, sample
 from lab_utils.diffusion.schedules import sigmoid
 from lab_utils.diffusion.training import Recipe
@@ -107,9 +107,11 @@ def test_the_file_has_the_points_of_sample(out, suffix):
     assert [path.name for path in out.parent.iterdir()] == [f"points{suffix}"]
 
 
-def test_without_a_sampler_all_steps_are_taken(out):
+def test_without_a_sampler_the_usual_one_is_taken(out):
     make(out, 100, sampler=None)
-    assert torch.equal(read_points(out), UNITS.restore(sample(MODEL, 100, seed=7)))
+    assert torch.equal(
+        read_points(out), UNITS.restore(sample(MODEL, 100, seed=7, sampler=sde_dpm_solver(MODEL.schedule, 20)))
+    )
 
 
 @pytest.mark.parametrize(("workers", "chunk"), [(1, 2), (3, 2), (2, 1), (2, 100)])
@@ -363,8 +365,8 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
         (["--out", "points.txt"], "points.txt must end in .npy, .csv, .parquet"),
         (["--out", "nowhere/points.npy"], "can't write into the folder nowhere"),
         (["--seed", "-1"], "the seed must be 0 or more, not -1"),
-        (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler ddim or dpm; ddpm takes all 1000"),
-        (["--steps", "1"], "whole number of 2 or more, up to 1000, not 1"),
+        (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler sde, dpm or ddim; ddpm takes all 1000"),
+        (["--sampler", "sde", "--steps", "1"], "whole number of 2 or more, up to 1000, not 1"),
         (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
     ],
@@ -380,7 +382,9 @@ def test_bad_input_is_told_before_anything_is_trained(out, monkeypatch, capsys, 
 @pytest.mark.parametrize(
     ("options", "sampler"),
     [
-        ([], ancestral(sigmoid())),
+        ([], sde_dpm_solver(sigmoid(), 50)),
+        (["--steps", "9"], sde_dpm_solver(sigmoid(), 9)),
+        (["--sampler", "ddpm"], ancestral(sigmoid())),
         (["--sampler", "ddim"], ddim(sigmoid(), 200)),
         (["--sampler", "dpm"], dpm_solver(sigmoid(), 20)),
         (["--sampler", "dpm", "--steps", "9"], dpm_solver(sigmoid(), 9)),

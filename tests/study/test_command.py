@@ -1,11 +1,11 @@
-"""`make study` completes both tables, hands on what it was told, and says what went wrong."""
+"""`make study` completes its tables, hands on what it was told, and says what went wrong."""
 
 import pandas as pd
 import pytest
 
 from lab_utils.base.files import DATA
 from lab_utils.study import __main__ as command
-from lab_utils.study import sampler_study, sweeps
+from lab_utils.study import sampler_study, spread, sweeps
 from lab_utils.study.__main__ import main
 from lab_utils.study.running import RunsFailedError, code_version
 from lab_utils.study.table import TableError
@@ -17,32 +17,36 @@ def calls(monkeypatch):
 
     def run_table(function, configurations, path, **named):
         made.append((function, [*configurations], path, named))
-        return pd.DataFrame({"lab": [code_version(function), "0.1.0", "0.1.0"]})
+        return pd.DataFrame({"run": ["a", "a", "b"], "lab": [code_version(function), code_version(function), "0.1.0"]})
 
     monkeypatch.setattr(command, "run_table", run_table)
     return made
 
 
-def test_both_tables_are_completed_unless_one_is_chosen_and_old_rows_are_counted(calls, capsys):
+def test_all_tables_are_completed_unless_one_is_chosen_and_old_runs_are_counted(calls, capsys):
     assert main([]) == 0
     assert [(function, path) for function, _, path, _ in calls] == [
         (sweeps.run, DATA / "study.csv"),
         (sampler_study.run, DATA / "samplers.csv"),
+        (spread.run, DATA / "spread.csv"),
     ]
     assert main(["--only", "samplers"]) == 0
-    assert calls[2][0] is sampler_study.run
-    told = f"2 of 3 rows in {DATA / 'samplers.csv'} were made by another version of the code"
-    assert told in capsys.readouterr().out
-    assert len(calls) == 3
+    assert calls[3][0] is sampler_study.run
+    assert {c["data"] for c in calls[3][1]} == {*sampler_study.DATASETS}
+    told = capsys.readouterr().out
+    assert f"1 of 2 runs in {DATA / 'samplers.csv'} are of another version of the code, 0.1.0" in told
+    assert "--renew" in told
+    assert len(calls) == 4
 
 
 def test_the_options_are_handed_on(calls, tmp_path):
     options = ["--sweeps", "depth", "--data", "moons", "--seeds", "2", "--workers", "3", "--out", str(tmp_path)]
-    assert main([*options, "--scheduler", "tcp://10.0.0.1:8786"]) == 0
-    named = {"scheduler": "tcp://10.0.0.1:8786", "workers": 3}
+    assert main([*options, "--renew", "--scheduler", "tcp://10.0.0.1:8786"]) == 0
+    named = {"scheduler": "tcp://10.0.0.1:8786", "workers": 3, "renew": True}
     assert calls == [
         (sweeps.run, [*sweeps.grid(["depth"], ["moons"], 2)], tmp_path / "study.csv", named),
         (sampler_study.run, [*sampler_study.grid(["moons"], 2)], tmp_path / "samplers.csv", named),
+        (spread.run, [*spread.grid(["moons"], 2)], tmp_path / "spread.csv", named),
     ]
 
 

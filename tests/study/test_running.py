@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +19,10 @@ import psutil
 import pytest
 from clusters import threads
 
-import lab_utils
 from lab_utils import THREADS
 from lab_utils.runs import engine
 from lab_utils.runs.engine import as_finished, connect
-from lab_utils.study import running
+from lab_utils.study import running, sweeps
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.table import FACTS, TableError, read_table, run_key
 
@@ -421,15 +419,26 @@ def test_where_no_worker_comes_nobody_waits_for_ever(path, tmp_path, monkeypatch
     assert not path.exists()
 
 
-def test_a_row_says_which_code_made_it(path, address, monkeypatch, tmp_path):
-    """Another version of a room that decides, or of the function's own file, is another one; another room's is not."""
+def test_runs_of_another_version_are_made_again_where_that_is_asked_for(path, address, monkeypatch):
+    rows = run_table(results, TABLE[:2], path, scheduler=address, progress=False)
+    text = path.read_text(encoding="utf-8")
+    other = text.replace(rows["lab"][0], "0.1.0+another", len(rows) // 2)
+    path.write_text(other, encoding="utf-8")
+    run_table(results, TABLE[:2], path, scheduler=address, progress=False)
+    assert path.read_text(encoding="utf-8") == other
+    again = run_table(results, TABLE[:2], path, scheduler=address, progress=False, renew=True)
+    assert {*again["lab"]} == {*rows["lab"]}
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), rows.drop(columns="seconds"))
+
+
+def test_a_row_says_which_code_made_it(path, address, monkeypatch):
+    """Its own module and the rooms that decide are in it, as far as it imports them; other rooms are not."""
     (row,) = run_table(results, [TABLE[0]], path, scheduler=address, progress=False)["lab"].unique()
     assert row == running.code_version(results)
-    package = tmp_path / "package"
-    shutil.copytree(Path(lab_utils.__file__).parent, package)
-    monkeypatch.setattr(lab_utils, "__file__", str(package / "__init__.py"))
-    assert running.code_version(results) == row
-    (package / "figures" / "style.py").write_text("")
-    assert running.code_version(results) == row
-    (package / "measure" / "cells.py").write_text("")
-    assert running.code_version(results) != row
+    asked = []
+    monkeypatch.setattr(running, "code_checksum", lambda *modules: asked.append(modules) or "0" * 64)
+    assert running.code_version(sweeps.run) != row
+    (modules,) = asked
+    decide = {"diffusion.training", "diffusion.samplers", "measure.mass", "points.shapes", "exact.mixtures"}
+    assert {f"lab_utils.{name}" for name in (*decide, "study.sweeps")} <= {*modules}
+    assert not {"lab_utils.measure.telling", "lab_utils.base.files", "lab_utils.runs.jobs"} & {*modules}

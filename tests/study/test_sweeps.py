@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lab_utils.diffusion.samplers import sde_dpm_solver
 from lab_utils.diffusion.sampling import sample
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.likelihood import FlowError, mean_log_likelihood
@@ -102,12 +103,13 @@ def test_the_measures_are_those_of_the_model():
     network, data, recipe = build(SMALL)
     model = fit(network, data, recipe, progress=False).model(20)
     measures = measure_model(model, SMALL)
-    noised, best = study._truth("gaussian", 100, "sigmoid")
+    noised, best, truth = study._truth("gaussian", 100, 3, "sigmoid")
+    assert measures["nats"] == truth.excess(model).total
     assert measures["excess"] == float(squared(answers(model, noised), best).mean())
     assert len(noised.t) == 2000
     real = data.held_out[:300]
-    _, benchmark = study.data_and_draws("gaussian", 100)
-    points = sample(model, 300, seed=3)
+    _, benchmark = study.data_and_draws("gaussian", 100, 3)
+    points = sample(model, 300, seed=3, sampler=sde_dpm_solver(model.schedule, 50))
     assert measures["blur"] == benchmark.multiple("blur", points)
     assert measures["strays"] == benchmark.multiple("strays", points)
     assert measures["W2"] == Benchmark(data.held_out).multiple("W2", points[:100])

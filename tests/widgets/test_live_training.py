@@ -109,10 +109,10 @@ def test_the_buttons_are_those_of_the_moment():
 
 
 def test_an_error_in_the_thread_is_shown(monkeypatch):
-    def broken(self, batch):
+    def broken(self, batch, far):
         raise OSError("no space left on <device>")
 
-    monkeypatch.setattr(Trainer, "_loss", broken)
+    monkeypatch.setattr(Trainer, "_errors", broken)
     training = LiveTraining(network(), DATA, RECIPE)
     training.start()
     training.wait(300)
@@ -142,7 +142,9 @@ def test_the_floor_is_that_of_what_the_training_draws_and_weighs(timesteps, weig
     trainer = Trainer(network(), DATA.train, recipe)
     best = BestDenoiser(DATA.train, trainer.network.schedule)
     trainer.network.predict = best.epsilon
-    losses = torch.tensor([float(trainer._loss(torch.arange(100))) for _ in range(400)], dtype=torch.float64)
+    losses = torch.tensor(
+        [float(trainer._errors(torch.arange(100), 0).mean()) for _ in range(400)], dtype=torch.float64
+    )
     watch = Watch(DATA, trainer.network.schedule, recipe)
     assert abs(float(losses.mean()) - watch.floor) < 4 * (float(losses.std()) / 20 + watch.error)
     assert watch.excess(best) == pytest.approx(0, abs=1e-12)
