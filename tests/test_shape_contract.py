@@ -203,6 +203,11 @@ OTHERS = {
     ("diffusion.network.waves", "omega"): "any table and any frequencies",
     ("diffusion.network.waves", "x"): "any table and any frequencies",
     ("base.tensors.save_tensors", "tensors"): "any tensors",
+    ("diffusion.tail.Tail.__init__", "train"): "tests/diffusion/test_tail.py",
+    **{
+        ("diffusion.tail.Tail.epsilon", argument): "tests/diffusion/test_tail.py"
+        for argument in ("x_t", "signal", "noise")
+    },
     ("diffusion.training.Trainer.load_state_dict", "state"): "tests/test_training.py",
     **{
         (function, "t"): "tests/test_schedules.py: timesteps, for all who take them"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import io
+import re
 import sys
-import threading
 import tokenize
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,27 +12,27 @@ from pathlib import Path
 
 from lab_utils.base.files import sha256
 
-_PARSING = threading.Lock()  # CPython 3.11 stops with a SystemError now and then where two threads parse at once
-_HAVE_DOCSTRINGS = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def _parsed(source: str) -> ast.Module:
-    with _PARSING:
-        return ast.parse(source)
+# By tokens and patterns, not by `ast`: in CPython 3.11 that stops with a SystemError where two threads parse at once.
+_BETWEEN = (tokenize.NL, tokenize.INDENT, tokenize.DEDENT)
+_FROM = re.compile(r"^\s*from\s+([\w.]+)\s+import\s+(\([^)]*\)|[^\n]*)", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*import\s+([^\n]*)", re.MULTILINE)
 
 
 def decisive(source: str) -> str:
-    """Python source without its comments, docstrings and blank lines, which decide nothing that the code gives."""
+    """Python source without comments, docstrings and blank lines, which decide nothing that the code gives."""
     lines = source.splitlines()
+    statement: list[tokenize.TokenInfo] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(_parsed(source)):
-        if isinstance(node, _HAVE_DOCSTRINGS) and ast.get_docstring(node, clean=False) is not None:
-            text = node.body[0]
-            if not lines[text.lineno - 1][: text.col_offset].strip():  # it has its lines for itself
-                lines[text.lineno - 1 : text.end_lineno] = [""] * (text.end_lineno - text.lineno + 1)  # type: ignore[operator]
+        elif token.type == tokenize.NEWLINE:
+            if [part.type for part in statement] == [tokenize.STRING]:  # a text for itself
+                first, last = statement[0].start[0], statement[0].end[0]
+                lines[first - 1 : last] = [""] * (last - first + 1)
+            statement = []
+        elif token.type not in _BETWEEN:
+            statement.append(token)
     return "".join(line.rstrip() + "\n" for line in lines if line.strip())
 
 
@@ -75,9 +74,14 @@ def imported(module: str, counts: Callable[[str], bool]) -> list[str]:
         if name in found or path is None:
             continue
         found.add(name)
-        for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                left += filter(counts, (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
-            elif isinstance(node, ast.Import):
-                left += filter(counts, (alias.name for alias in node.names))
+        source = decisive(path.read_text(encoding="utf-8"))
+        named = [module for names in _IMPORT.findall(source) for module in _names(names)]
+        for package, names in _FROM.findall(source):
+            named += [package, *(f"{package}.{inner}" for inner in _names(names))]
+        left += filter(counts, named)
     return sorted(found)
+
+
+def _names(text: str) -> list[str]:
+    """What is imported: "(a as b, c)" is a and c."""
+    return [part.split()[0] for part in text.strip("()\n ").split(",") if part.strip()]

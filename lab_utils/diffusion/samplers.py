@@ -146,13 +146,13 @@ def dpm_solver(schedule: Schedule, steps: int, *, least: float = PURE_NOISE) -> 
 
 
 def sde_dpm_solver(schedule: Schedule, steps: int, *, noise: float = 1.0, least: float = PURE_NOISE) -> Sampler:
-    """SDE-DPM-Solver++(2M): as `dpm_solver`, with fresh noise in each step but the last (Lu et al. 2022, appendix A).
+    """SDE-DPM-Solver++(2M): as `dpm_solver`, with fresh noise in each step but the last (Lu et al. 2022).
 
     Args:
         schedule: the schedule.
         steps: how many; see `even_in_log_snr`.
         noise: how much. 1 is that of the reverse SDE, which the ancestral steps follow, too; 0 is none, and so
-            `dpm_solver`; between them lie the SDEs of Xue et al. 2023 (SA-Solver), eq. 6, with this number as their τ.
+            `dpm_solver`; others are the SDEs of Xue et al. 2023 (SA-Solver) with this number as their τ.
         least: the ᾱ at which the way begins; 0 for the schedule's last timestep.
 
     Raises:

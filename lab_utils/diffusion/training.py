@@ -231,7 +231,7 @@ class Trainer:
         for number, batch in enumerate(batches):
             step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
             self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
-            far = round(self.recipe.tail * len(batch))
+            far = int(self.recipe.tail * len(batch))  # fewer than all
             errors = self._errors(batch, far)
             cast("Tensor", self.weights.grad).zero_()
             errors.mean().backward()

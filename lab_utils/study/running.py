@@ -139,7 +139,8 @@ def run_table(
     inputs = list(dict.fromkeys(name for configuration in table.values() for name in configuration))
     stored = read(path)
     check_inputs(path, stored, inputs)
-    old = {key for key in stored.runs if renew and stored.runs[key][0]["lab"] != code_version(function)}
+    current = code_version(function)
+    old = {key for key, made in stored.runs.items() if renew and made[0]["lab"] != current}
     todo = {key: configuration for key, configuration in table.items() if key not in stored.runs.keys() - old}
     done = len(table) - len(todo)
     if progress and done:

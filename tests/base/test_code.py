@@ -81,7 +81,7 @@ def test_what_a_module_imports_is_found_to_the_end(package):
 
 
 def test_threads_that_ask_at_once_get_the_same():
-    """CPython 3.11 parses in one thread at a time only."""
+    """CPython 3.11 can't make an `ast` in two threads at once."""
     with ThreadPoolExecutor(4) as threads:
         found = {*threads.map(lambda _: code_checksum("lab_utils.base.code", "lab_utils.base.files"), range(200))}
     assert len(found) == 1

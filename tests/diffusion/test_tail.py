@@ -65,6 +65,13 @@ def test_a_network_that_was_asked_there_knows_far_points_better_and_near_ones_as
     assert sum(told[-50:]) / 50 == pytest.approx(sum(losses[-50:]) / 50, rel=0.05)
 
 
+def test_of_a_small_batch_some_point_is_an_ordinary_one():
+    """Its loss is told, however large the share of the others."""
+    network = DiffusionGenerator(schedule=sigmoid(), width=4, depth=1, input_frequencies=2)
+    (told,) = Trainer(network, DATA.train[:5], Recipe(epochs=1, batch_size=2, tail=0.9))
+    assert told >= 0  # NaN would be the mean of none
+
+
 @pytest.mark.parametrize("tail", [-0.1, 1.0, float("nan"), "all", None])
 def test_what_is_no_share_is_refused(tail):
     with pytest.raises(ValueError, match=r"tail must lie in \[0, 1\), a share of each batch; got"):
