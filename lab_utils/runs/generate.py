@@ -28,7 +28,7 @@ from lab_utils.base.code import code_checksum
 from lab_utils.base.files import in_a_line, sha256
 from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, sde_dpm_solver
+from lab_utils.diffusion.samplers import STEPS, Sampler, ancestral, ddim, dpm_solver, sde_dpm_solver, usual
 from lab_utils.diffusion.sampling import BLOCK, sample, sampler_for
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.diffusion.training import Recipe
@@ -37,7 +37,6 @@ from lab_utils.runs.chunks import FORMATS, Chunks, ChunksError, check
 from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.runs.fit import fit
 
-STEPS = 50  # of the sampler that is taken unless another is given
 CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute of a core's work
 
 # what the points depend on besides the denoiser, the sampler and the seed
@@ -115,11 +114,6 @@ def _check(out: Path, n: int, seed: int) -> None:
         raise ChunksError(f"the seed must be 0 or more, not {seed}")
 
 
-def usual(schedule: Schedule) -> Sampler:
-    """The sampler that is taken unless another is given: SDE-DPM-Solver++(2M) in 50 steps, or as many as there are."""
-    return sde_dpm_solver(schedule, min(STEPS, schedule.timesteps))
-
-
 def generate(
     denoiser: Denoiser,
     n: int,
@@ -145,8 +139,8 @@ def generate(
             `load` reads; or in `.parquet`, with the same columns.
         units: the data's own, in which the points are written.
         seed: same seed, same points.
-        sampler: which steps to take; unless given, `usual(denoiser.schedule)`, whose points are as good as those of
-            a thousand steps (notebook 4).
+        sampler: which steps to take; unless given, `samplers.usual` of its schedule, whose points are as good as those
+            of a thousand steps (notebook 4).
         scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers have the same versions of
             the lab and of PyTorch; without one, this machine's cores do the work.
         progress: whether to show progress bars.

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from lab_utils.base.files import DATA
-from lab_utils.diffusion.samplers import sde_dpm_solver
+from lab_utils.diffusion.samplers import usual
 from lab_utils.diffusion.sampling import sample
 from lab_utils.runs.fit import fit
-from lab_utils.study.sweeps import BASE, BETTER, DATASETS, SIZE, STEPS, Configuration, build, data_and_draws
+from lab_utils.study.sweeps import BASE, BETTER, DATASETS, SIZE, Configuration, build, data_and_draws
 
 TABLE = DATA / "spread.csv"
 RECIPE: Configuration = {**BETTER, "epochs": 500}
@@ -41,9 +41,8 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
     number = draw * TRAININGS + configuration["training"]
     network, _, recipe = build({"data": name, **BASE, **RECIPE, "seed": number})
     model = fit(network, data, recipe, progress=False).model()
-    rows = []
+    sampler, rows = usual(model.schedule), []
     for sampling in range(SAMPLES):
-        sampler = sde_dpm_solver(model.schedule, STEPS)
         points = sample(model, SIZE, seed=number * SAMPLES + sampling, sampler=sampler)
         multiples = {measure: benchmark.multiple(measure, points) for measure in MEASURES}
         rows.append({"sampling": sampling, **{measure: float(f"{x:.5g}") for measure, x in multiples.items()}})

@@ -19,7 +19,7 @@ from torch import Tensor
 from lab_utils.base.files import DATA
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import sde_dpm_solver
+from lab_utils.diffusion.samplers import usual
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import KINDS
 from lab_utils.diffusion.training import Recipe
@@ -37,7 +37,6 @@ TABLE = DATA / "study.csv"
 DATASETS = ("cities", "spiral")
 SEEDS = 5
 SIZE = 5000  # points of a sample
-STEPS = 50  # of SDE-DPM-Solver++(2M), which read what a thousand of DDPM do; see `sampler_study`
 FEW = 1500  # points for W2, which is slow
 NOISED, LIKELY = 20_000, 10_000  # noised points for the loss and its parts, and held-out ones for the log-likelihood
 PARTS = (16, 10, 4, 2, 1)  # a run is measured after a 16th, a 10th … of its epochs: 125, 200, 500, 1000, 2000
@@ -165,7 +164,7 @@ def measure_model(model: DenoisingModule, configuration: Mapping[str, Any], *, l
     noised, best, truth = _truth(name, train, seed, kind)
     given = answers(model, noised)
     excess = squared(given, best)
-    points = sample(model, SIZE, seed=seed, sampler=sde_dpm_solver(model.schedule, STEPS))
+    points = sample(model, SIZE, seed=seed, sampler=usual(model.schedule))
     measures = {
         "loss": float(squared(given, noised.epsilon).mean()),
         "floor": float(squared(best, noised.epsilon).mean()),
