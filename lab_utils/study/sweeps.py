@@ -65,7 +65,7 @@ DETAIL: Configuration = {"timesteps": "detail"}
 DECAY: Configuration = {"decay": True}
 SHARP: Configuration = {**FADING, **DETAIL, **DECAY}
 MORE_STEPS: Configuration = {**SHARP, "batch_size": 250}
-TAIL: Configuration = {"tail": 0.1}
+TAIL: Configuration = {"tail": 0.05}
 WIDER: Configuration = {**MORE_STEPS, "width": 128}
 BETTER: Configuration = {**WIDER, **TAIL}
 
