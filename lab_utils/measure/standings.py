@@ -66,20 +66,21 @@ def standings(data: str, path: Path = TABLE) -> pd.DataFrame:
     return _ordered(rows[rows["data"] == data].groupby("name")[[*MEASURES]].mean(), MEASURES)
 
 
-def _higher_is_better(measure: str) -> bool:
+def more_is_better(measure: str) -> bool:
+    """Whether a measure is a share that real points score high in, rather than a distance from them."""
     return measure in DISTANCES and DISTANCES[measure].higher_is_better
 
 
-def _times(measure: str, multiple: float) -> float:
+def times_real(measure: str, multiple: float) -> float:
     """How many times real a multiple is on the bad side: its inverse where higher is better."""
-    if _higher_is_better(measure):
+    if more_is_better(measure):
         return math.inf if multiple == 0 else 1 / multiple
     return multiple
 
 
 def _ordered(table: pd.DataFrame, measures: tuple[str, ...]) -> pd.DataFrame:
     """The table with `WORST` and `BY` over `measures`, in the order of `WORST`. What is NaN was not measured."""
-    times = table[[*measures]].apply(lambda column: column.map(lambda value: _times(str(column.name), value)))
+    times = table[[*measures]].apply(lambda column: column.map(lambda value: times_real(str(column.name), value)))
     known_rows = times.notna().any(axis=1)
     worst = times.max(axis=1)
     by = times[known_rows].idxmax(axis=1).reindex(table.index)
@@ -162,7 +163,7 @@ def sentences(
         parts = [f"not told apart from {_named(same)}"] if len(same) else []
         if len(same) < len(values):
             parts.append(("of the others, " if len(same) else "") + _between(value, values.drop(same.index)))
-        more = " (more is better)" if _higher_is_better(measure) else ""
+        more = " (more is better)" if more_is_better(measure) else ""
         found[measure] = f"{measure}: {_number(value)} × real{more}, {'; '.join(parts) or 'with none beside it'}."
     return found
 

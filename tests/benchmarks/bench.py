@@ -82,18 +82,19 @@ def measure_rates(result: Result, absent: dict[str, str], rounds: int) -> None:
     collect((rates.memory(name, n) for name in kinds for n in rates.STEPS), result["memory"], "memory")
 
 
-def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> dict[str, dict[str, float]]:
+def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> dict[str, dict[str, Any]]:
     """Tune the peers on the data `name`: peer → its best settings. In no time there is no tuning."""
     best = {}
     for kind in race.racers({kind.name: kind for kind in peers.PEERS}, absent) if seconds else []:
         rows = race.tune(kind, race.judge(name, race.TUNING_DRAW), seconds)
         collect(rows, result["tuning"], "tuning", data=name, contender=kind.name)
         best[kind.name] = {key: rows[0][key] for key in ("learning_rate", "batch_size")}
+        best[kind.name]["usual"] = rows[0]["sampler"]
     return best
 
 
 def run_race(result: Result, absent: dict[str, str], tuned: dict[str, Any], name: str, seed: int) -> None:
-    """One race, and what other samplers make of the networks in the end: the lab's always, the others' once."""
+    """One race, and what each sampler makes of the networks when all have had the same time."""
     jury = race.judge(name, race.RACE_DRAW)
     kinds = race.racers(peers.CONTENDERS, absent)
     contenders = race.entrants(kinds, tuned[name], jury.data.train, seed)
@@ -101,9 +102,8 @@ def run_race(result: Result, absent: dict[str, str], tuned: dict[str, Any], name
     label = f"race on {name}, seed {seed}"
     collect(race.race(contenders, jury, result["options"]["budget"], seed), result["race"], label, **more)
     for contender, one in contenders.items():
-        if contender == peers.Lab.name or seed == 0:
-            rows = race.compare_samplers(one, jury, seed)
-            collect(rows, result["samplers"], "samplers", contender=contender, **more)
+        rows = race.compare_samplers(one, jury, result["options"]["budget"], seed)
+        collect(rows, result["samplers"], "samplers", contender=contender, usual=one.usual, **more)
 
 
 def run(options: argparse.Namespace) -> Result:

@@ -26,11 +26,11 @@ class Contender:
         name: what it is called.
         package: what must be installed for it, besides the lab itself.
         defaults: its settings, among them `learning_rate` and `batch_size`.
-        samplers: its samplers and how often each asks the network; the first is the one that it is used with.
+        samplers: its samplers and how often each asks the network.
+        usual: the one of them that it is used with: the first, unless it is told otherwise.
         evaluations: how often one step of its samplers asks the network.
         block: how many points enter the network at once while it samples; all of them, where it is None.
         workers: how many blocks are sampled at the same time.
-        stride: it is looked at in every `stride`-th checkpoint of a race, where its sampler takes very long.
         settings: the defaults, and what was set otherwise.
         seconds: how long it has trained.
         points: how many training points it has used, each as often as it was used.
@@ -43,14 +43,14 @@ class Contender:
     evaluations: ClassVar[int] = 1
     block: ClassVar[int | None] = None
     workers: ClassVar[int] = 1
-    stride: ClassVar[int] = 1
     samplers: dict[str, int]
 
-    def __init__(self, train: Tensor, seed: int = SEED, **settings: Any) -> None:
+    def __init__(self, train: Tensor, seed: int = SEED, usual: str | None = None, **settings: Any) -> None:
         self.train, self.seed, self.settings = train, seed, {**self.defaults, **settings}
         self.seconds, self.points, self.loss = 0.0, 0, math.nan
         torch.manual_seed(seed)  # libraries draw from the global generator
         self.build()
+        self.usual = usual or next(iter(self.samplers))
         self._turns = self.turns()
 
     @classmethod
@@ -94,11 +94,11 @@ class Contender:
         Args:
             n: how many.
             seed: of the noise.
-            sampler: one of `samplers`, the first unless given.
+            sampler: one of `samplers`, the usual one unless given.
             steps: take only so many of the sampler's steps, to measure how fast they are.
         """
         torch.manual_seed(seed)
-        return self.draw(n, sampler or next(iter(self.samplers)), steps)
+        return self.draw(n, sampler or self.usual, steps)
 
     def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         """One step of an optimiser."""

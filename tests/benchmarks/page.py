@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -14,12 +15,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.race import MEASURES, TARGETS
+from benchmarks.race import EVERY, MEASURES, RACED, TARGETS
 from benchmarks.summaries import (
     LAB,
     Result,
     Summary,
     coverage,
+    evaluations,
     interval,
     names,
     number,
@@ -72,10 +74,18 @@ def samplers_table(result: Result, data: str) -> Table:
     for name in names(of_data):
         for sampler in dict.fromkeys(row["sampler"] for row in where(of_data, contender=name)):
             found = where(of_data, contender=name, sampler=sampler)
-            cells = [_multiples([row[measure] for row in found]) for measure in MEASURES]
-            trained = interval(Summary.of(row["seconds"] for row in found))
-            rows.append([name, sampler, str(found[0]["evaluations"]), str(len(found)), trained, *cells])
-    return ["contender", "sampler", "evaluations", "seeds", "trained, s", *MEASURES], rows
+            cells = [_multiples([row[measure] for row in found]) for measure in (EVERY, *MEASURES)]
+            rows.append([name, sampler, str(found[0]["evaluations"]), *cells])
+    return ["contender", "sampler", "evaluations", EVERY, *MEASURES], rows
+
+
+def evaluations_table(result: Result, data: str) -> Table:
+    """The fewest evaluations at which every measure is at a target, where all have trained for the whole budget."""
+    rows = []
+    for name in names(where(result["samplers"], data=data)):
+        found = [evaluations(result, data, name, target) for target in TARGETS]
+        rows.append([name, *("in none of its ways" if math.isinf(count) else number(count) for count in found)])
+    return ["contender", *(f"≤ {target:g} × real" for target in TARGETS)], rows
 
 
 def _multiples(values: list[float | None]) -> str:
@@ -86,9 +96,10 @@ def tuning_table(result: Result, data: str) -> Table:
     """Every setting that was tried; of each peer, the best first."""
     rows = []
     for row in where(result["tuning"], data=data):
-        cells = [_multiples([row[measure]]) for measure in MEASURES]
-        rows.append([row["contender"], number(row["learning_rate"]), number(row["batch_size"]), *cells])
-    return ["contender", "learning rate", "batch size", *MEASURES], rows
+        cells = [_multiples([row[measure]]) for measure in (EVERY, *MEASURES)]
+        rate, batch = number(row["learning_rate"]), number(row["batch_size"])
+        rows.append([row["contender"], rate, batch, row["sampler"], *cells])
+    return ["contender", "learning rate", "batch size", "sampler", EVERY, *MEASURES], rows
 
 
 def plain_table(rows: list[Mapping[str, Any]]) -> Table:
@@ -106,16 +117,16 @@ def _picture(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _figure(panels: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(WIDTH, 3.2 * -(-panels // 2)), dpi=DPI, layout="constrained")
-    return figure, list(figure.subplots(-(-panels // 2), 2, squeeze=False).flat)
+def _figure(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(WIDTH, 3.2 * rows), dpi=DPI, layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 @mpl.rc_context(STYLE)
 def race_figure(result: Result) -> str:
     """The median multiple against seconds of training, as far as all seeds were watched."""
-    panels = [*product(result["data"], MEASURES)]
-    figure, all_axes = _figure(len(panels))
+    panels = [*product(result["data"], RACED)]
+    figure, all_axes = _figure(len(result["data"]), len(RACED))
     for axes, (data, measure) in zip(all_axes, panels, strict=True):
         rows = where(result["race"], data=data)
         for name in names(rows):
@@ -139,7 +150,7 @@ def race_figure(result: Result) -> str:
 @mpl.rc_context(STYLE)
 def sizes_figure(result: Result) -> str:
     """Time and memory against the number of points."""
-    figure, all_axes = _figure(2)
+    figure, all_axes = _figure(1, 2)
     labels = {"seconds": "seconds", "peak": "most memory, MB"}
     for axes, (name, label) in zip(all_axes, labels.items(), strict=True):
         counts = sorted({row["n"] for row in result["sizes"]})
@@ -158,10 +169,11 @@ def render(result: Result) -> str:
     )  # fmt: skip
     tables: dict[str, Callable[..., Table]] = {
         "race_table": race_table, "rates_table": rates_table, "samplers_table": samplers_table,
-        "tuning_table": tuning_table,
+        "tuning_table": tuning_table, "evaluations_table": evaluations_table,
     }  # fmt: skip
     return environment.get_template("bench.html.j2").render(
-        result=result, verdicts=verdicts(result), ahead=ahead(result), measures=MEASURES, coverage=coverage,
+        result=result, verdicts=verdicts(result), ahead=ahead(result),
+        raced=RACED, measures=[*MEASURES], every=EVERY, coverage=coverage,
         race_figure=race_figure(result) if result["race"] else "", plain_table=plain_table,
         sizes_figure=sizes_figure(result) if result["sizes"] else "", **tables,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from benchmarks.edm import EDM
 from lab_utils import WORKERS
 from lab_utils.diffusion.along import Along
 from lab_utils.diffusion.network import DiffusionGenerator
-from lab_utils.diffusion.samplers import ancestral, dpm_solver
+from lab_utils.diffusion.samplers import ancestral, dpm_solver, sde_dpm_solver, usual
 from lab_utils.diffusion.sampling import BLOCK
 from lab_utils.diffusion.sampling import sample as draw
 from lab_utils.diffusion.schedules import sigmoid
@@ -51,8 +51,11 @@ class Lab(Contender):
         recipe = {name: value for name, value in self.settings.items() if name not in LAB_NETWORK}
         model = DiffusionGenerator(schedule=sigmoid(), seed=self.seed, **network)
         self.trainer = Trainer(model, self.train, Recipe(**recipe, epochs=10**9, checkpoints=(), seed=self.seed))
-        solver, all_steps = dpm_solver(model.schedule, 20), ancestral(model.schedule)
-        self.ways = {f"DPM-Solver++(2M), {len(solver)} steps": solver, f"DDPM, {len(all_steps)} steps": all_steps}
+        ways = [("SDE-DPM-Solver++(2M)", usual(model.schedule))]  # the one that it is used with
+        ways += [("SDE-DPM-Solver++(2M)", sde_dpm_solver(model.schedule, steps)) for steps in (10, 20, 30, 100)]
+        ways += [("DPM-Solver++(2M)", dpm_solver(model.schedule, steps)) for steps in (10, 20, 50)]
+        ways += [("DDPM", ancestral(model.schedule))]
+        self.ways = {f"{name}, {len(way)} steps": way for name, way in ways}
         self.samplers = {name: len(way) for name, way in self.ways.items()}
 
     def turns(self) -> Iterator[int]:
@@ -61,7 +64,7 @@ class Lab(Contender):
             yield len(self.train) * self.trainer.recipe.noises
 
     def sample(self, n: int, seed: int = 0, sampler: str | None = None, steps: int | None = None) -> Tensor:
-        way = self.ways[sampler or next(iter(self.ways))]
+        way = self.ways[sampler or self.usual]
         if steps is not None:  # from all over the way: the later ones take longer, for more waves are left in them
             k = torch.arange(steps) * len(way) // steps
             rows = {"coefficients": way.coefficients[k], "estimates": way.estimates[k]}
@@ -69,7 +72,7 @@ class Lab(Contender):
         return draw(self.trainer.averaged, n, seed=seed, sampler=way)
 
     def ask(self, n: int) -> Callable[[float], Tensor]:
-        *_, longest = self.ways.values()
+        longest = max(self.ways.values(), key=len)
         epsilon, x = Along(self.trainer.averaged, longest.timesteps).block(n), torch.zeros(n, 2)
         return lambda way: epsilon(x, int(way * len(longest)))
 
@@ -88,20 +91,23 @@ class LabOfThatSize(Lab):
     defaults: ClassVar[Settings] = {**LAB, "width": 128, "depth": 3}
 
 
+SDE = "sde-dpmsolver++"  # diffusers' name of it
+
+
 class Diffusers(Contender):
     """diffusers' schedulers with the residual network, trained as tiny-diffusion trains it, T = 1000."""
 
     name = "diffusers"
     package = "diffusers"
     defaults: ClassVar[Settings] = {"learning_rate": 1e-3, "batch_size": 256}
-    # All 1000 steps come first: of networks so young, the two without noise leave some points far outside, and their
+    # All 1000 steps come first: of networks so young, those without noise leave some points far outside, and their
     # energy distance is a multiple of this one's.
     samplers: ClassVar[dict[str, int]] = {
         "DDPMScheduler, 1000 steps": 1000,
         "DDIMScheduler, 50 steps": 50,
-        "DPMSolverMultistepScheduler, 20 steps": 20,
+        **{f"DPMSolverMultistepScheduler, {steps} steps": steps for steps in (10, 20, 50)},
+        **{f"DPMSolverMultistepScheduler, {SDE}, {steps} steps": steps for steps in (10, 20, 30, 50, 100)},
     }
-    stride = 4
 
     def build(self) -> None:
         self.library = self.load()
@@ -126,7 +132,8 @@ class Diffusers(Contender):
         optimiser.step()
 
     def draw(self, n: int, sampler: str, steps: int | None) -> Tensor:
-        scheduler = getattr(self.library, sampler.partition(",")[0]).from_config(self.noising.config)
+        kind = getattr(self.library, sampler.partition(",")[0])
+        scheduler = kind.from_config(self.noising.config, **({"algorithm_type": SDE} if SDE in sampler else {}))
         scheduler.set_timesteps(self.samplers[sampler])
         x = torch.randn(n, 2)
         for t in scheduler.timesteps[:steps]:
@@ -143,7 +150,10 @@ class SmallDiffusion(Contender):
     name = "smalldiffusion"
     package = "smalldiffusion"
     defaults: ClassVar[Settings] = {"learning_rate": 1e-3, "batch_size": 2048}
-    samplers: ClassVar[dict[str, int]] = {"gam = 2, 20 steps": 20}
+    samplers: ClassVar[dict[str, int]] = {  # its accelerated sampler, which is DDIM's with a longer step, and DDPM's
+        **{f"gam = 2, {steps} steps": steps for steps in (20, 10, 50)},
+        **{f"gam = 1, mu = 0.5, {steps} steps": steps for steps in (20, 50, 200)},
+    }
 
     @classmethod
     def load(cls) -> Any:
@@ -177,7 +187,8 @@ class SmallDiffusion(Contender):
 
     def draw(self, n: int, sampler: str, steps: int | None) -> Tensor:
         levels = self.schedule.sample_sigmas(self.samplers[sampler])[: None if steps is None else steps + 1]
-        *_, x = self.library.samples(self.network, levels, gam=2, batchsize=n)
+        kind = {"gam": 2} if sampler.startswith("gam = 2") else {"gam": 1, "mu": 0.5}
+        *_, x = self.library.samples(self.network, levels, **kind, batchsize=n)
         return x
 
     def ask(self, n: int) -> Callable[[float], Tensor]:

@@ -1,6 +1,7 @@
 """The command behind `make standings`: what the lab has measured on its own data, method by method.
 
-    python -m benchmarks.standings          complete data/standings.csv
+    python -m benchmarks.standings              complete data/standings.csv
+    python -m benchmarks.standings --renew      and make again what another version of the code has measured
 
 It makes the rows that are missing, each written as soon as it is measured; so it can be interrupted, and the same call
 goes on. A peer that can't be imported is named, and its rows are left as they are. `lab_utils.measure.standings` reads
@@ -22,6 +23,7 @@ from torch import Tensor
 from benchmarks.contender import Contender
 from benchmarks.peers import PEERS, missing
 from benchmarks.race import points_of
+from lab_utils.diffusion.samplers import usual
 from lab_utils.diffusion.sampling import sample
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
@@ -37,7 +39,7 @@ from lab_utils.study.table import TableError
 Draw = Callable[[int], Tensor]  # seed → SIZE points in normalised units
 Method = Callable[[Dataset, int], tuple[Draw, str]]  # data, seed → how it draws, and what is to be said of it
 
-DATA = ("cities", "spiral", "checkerboard", "moons", "swiss_roll", "eight_gaussians", "gaussian")
+DATA = ("cities", "spiral", "checkerboard", "moons", "swiss_roll", "thin_roll", "eight_gaussians", "gaussian")
 SETS = 4  # samples of each method: one reads an energy distance of 0.8 to 3 × real where its points are real
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # of the fitted mixture, to choose from by BIC
 EPOCHS = 500  # of the better recipe; a peer, too, sees each training point so often
@@ -66,10 +68,11 @@ def fitted_mixture(data: Dataset, seed: int) -> tuple[Draw, str]:
 
 
 def recipe(change: dict[str, Any], data: Dataset, seed: int) -> tuple[Draw, str]:
-    """The lab's network by a recipe of the study, sampled in all its steps."""
+    """The lab's network by a recipe of the study, sampled as is usual."""
     network, _, how = build({"data": data.name, **BASE, **change, "seed": seed})
     model = fit(network, data, how, progress=False).model()
-    return lambda draw: sample(model, SIZE, seed=draw), f"{how.epochs} epochs, {network.schedule.timesteps} steps"
+    sampler = usual(model.schedule)
+    return lambda draw: sample(model, SIZE, seed=draw, sampler=sampler), f"{how.epochs} epochs, {len(sampler)} steps"
 
 
 def peer(kind: type[Contender], data: Dataset, seed: int) -> tuple[Draw, str]:
@@ -77,7 +80,7 @@ def peer(kind: type[Contender], data: Dataset, seed: int) -> tuple[Draw, str]:
     one = kind(data.train, seed)
     while one.points < EPOCHS * len(data.train):
         one.turn()
-    return partial(points_of, one), f"{EPOCHS} epochs, {next(iter(one.samplers))}"
+    return partial(points_of, one), f"{EPOCHS} epochs, {one.usual}"
 
 
 METHODS: dict[str, Method] = {
@@ -127,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.standings", description=__doc__.partition("\n")[0])
     parser.add_argument("--data", nargs="+", choices=DATA, default=[*DATA], help="data sets (default: all)")
     parser.add_argument("--methods", nargs="+", choices=[*METHODS], default=[*METHODS], help="default: all")
+    parser.add_argument("--renew", action="store_true", help="make those again, too, that another version made")
     options = parser.parse_args(arguments)
     absent = missing()
     for name in absent.keys() & {*options.methods}:
@@ -134,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     methods = [name for name in options.methods if name not in absent]
     try:
         if methods:
-            run_table(run, grid(options.data, methods), TABLE)
+            run_table(run, grid(options.data, methods), TABLE, renew=options.renew)
     except (TableError, RunsFailedError) as error:
         print(error, file=sys.stderr)
         return 1

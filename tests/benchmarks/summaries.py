@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.race import time_to
+from benchmarks.race import EVERY, time_to
 
 Row = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -105,6 +105,25 @@ def best_peer(result: Result, data: str, measure: str, target: float, *, tuned: 
         return seconds(times(result, data, name, measure, target)).middle, median(ends)
 
     return min(peers, key=rank, default=None)
+
+
+def at_the_end(result: Result, data: str, contender: str, measure: str) -> Summary | None:
+    """× real over seeds, after the whole budget, by the sampler that the contender is used with."""
+    rows = where(result["samplers"], data=data, contender=contender)
+    values = [row[measure] for row in rows if row["sampler"] == row["usual"]]
+    return Summary.of(math.inf if value is None else value for value in values) if values else None
+
+
+def evaluations(result: Result, data: str, contender: str, target: float) -> float:
+    """The fewest evaluations of the network at which every measure is at the target, in the median; else infinity.
+
+    The network is that after the whole budget; of all the contender's samplers the best counts.
+    """
+    ways: dict[tuple[int, str], list[float]] = {}
+    for row in where(result["samplers"], data=data, contender=contender):
+        worst = math.inf if row[EVERY] is None else row[EVERY]
+        ways.setdefault((row["evaluations"], row["sampler"]), []).append(worst)
+    return min((count for (count, _), values in ways.items() if median(values) <= target), default=math.inf)
 
 
 def rates(result: Result, contender: str, what: str, n: int | None = None) -> list[Row]:

@@ -11,13 +11,15 @@ from statistics import median
 import numpy as np
 
 from benchmarks.peers import LabAsItComes, LabOfThatSize
-from benchmarks.race import MEASURES, TARGETS
+from benchmarks.race import EVERY, MEASURES, RACED, TARGETS
 from benchmarks.summaries import (
     LAB,
     Result,
     Row,
     Summary,
+    at_the_end,
     best_peer,
+    evaluations,
     interval,
     names,
     number,
@@ -27,6 +29,7 @@ from benchmarks.summaries import (
     times,
     where,
 )
+from lab_utils.measure.standings import more_is_better
 
 GOAL = 2.0  # the target that the promises speak of, as a multiple of real
 FASTER = {False: 10, True: 4}  # than the best peer as it is, and than the best tuned one
@@ -61,7 +64,7 @@ def bound(low: float, high: float) -> str:
 
 def race_verdicts(result: Result) -> Iterator[Verdict]:
     """How many times fewer seconds the lab needs, seed by seed."""
-    for data, measure, tuned in product(result["data"], MEASURES, FASTER):
+    for data, measure, tuned in product(result["data"], RACED, FASTER):
         promise = f"{data}: seconds to {GOAL:g} × real in {measure}, {FASTER[tuned]} times fewer than "
         promise += "the best tuned peer" if tuned else "the best peer as it is"
         peer = best_peer(result, data, measure, GOAL, tuned=tuned)
@@ -78,20 +81,27 @@ def race_verdicts(result: Result) -> Iterator[Verdict]:
 
 
 def sampler_verdicts(result: Result) -> Iterator[Verdict]:
-    """Whether few evaluations of the lab's network are as good as all."""
+    """Whether the few evaluations that the lab's network is used with are as good as all.
+
+    They are not worse by more than the seeds differ: their median is no worse than the worst of all steps' readings.
+    """
     rows = where(result["samplers"], contender=LAB)
-    for data, measure in product(result["data"], MEASURES):
-        promise = f"{data}: 20 network evaluations as good as 1000 by {measure}, each median in the other's interval"
-        ways: dict[int, list[float]] = {}
-        for row in where(rows, data=data):
-            ways.setdefault(row["evaluations"], []).append(math.inf if row[measure] is None else row[measure])
-        if len(ways) < 2:
+    for data, measure in product(result["data"], (*MEASURES, EVERY)):
+        of_data = where(rows, data=data)
+        most = max((row["evaluations"] for row in of_data), default=0)
+        usual = [row for row in of_data if row["sampler"] == row["usual"]]
+        count = usual[0]["evaluations"] if usual else 0
+        promise = f"{data}: the usual {count} evaluations no worse than {most} by {measure}"
+        if not usual or count == most:
             yield Verdict(promise, "not measured", None)
             continue
-        few, all_steps = (Summary.of(ways[count]) for count in (min(ways), max(ways)))
-        said = f"{min(ways)}: {interval(few)}; {max(ways)}: {interval(all_steps)}"
-        holds = few.holds(all_steps.middle) and all_steps.holds(few.middle)
-        yield Verdict(promise, said, holds or few.high < all_steps.low)
+        few, all_steps = (
+            Summary.of(math.inf if row[measure] is None else row[measure] for row in chosen)
+            for chosen in (usual, where(of_data, evaluations=most))
+        )
+        said = f"{count}: {interval(few)}; {most}: {interval(all_steps)}"
+        worse = few.middle < all_steps.low if more_is_better(measure) else few.middle > all_steps.high
+        yield Verdict(promise, said, not worse)
 
 
 # --- rates and sizes
@@ -153,13 +163,27 @@ def verdicts(result: Result) -> list[Verdict]:
 def ahead(result: Result) -> list[str]:
     """Every row in which a peer is ahead of the lab, as a sentence."""
     found = []
-    for data, measure, target in product(result["data"], MEASURES, TARGETS):
+    for data, measure, target in product(result["data"], RACED, TARGETS):
         lab = times(result, data, LAB, measure, target)
         for name in names(where(result["race"], data=data)) if lab else []:
             theirs = seconds(times(result, data, name, measure, target)).middle
             if theirs < seconds(lab).middle:
                 said = f"{number(theirs)} s, the lab {number(seconds(lab).middle)} s"
                 found.append(f"{name} is first to {target:g} × real in {measure} on {data}: {said}")
+    for data, measure in product(result["data"], (EVERY, *MEASURES)):
+        ours = at_the_end(result, data, LAB, measure)
+        for name in names(where(result["samplers"], data=data)) if ours else []:
+            theirs = at_the_end(result, data, name, measure)
+            beyond = theirs.low > ours.high if more_is_better(measure) else theirs.high < ours.low
+            if beyond:
+                said = f"{interval(theirs)} × real, the lab {interval(ours)}"
+                found.append(f"{name} is ahead after the whole time in {measure} on {data}: {said}")
+    for data, target in product(result["data"], TARGETS):
+        counts = {name: evaluations(result, data, name, target) for name in names(where(result["samplers"], data=data))}
+        for name, count in counts.items():
+            if count < counts.get(LAB, 0):
+                said = f"{number(count)}, the lab {number(counts[LAB])}"
+                found.append(f"{name} needs fewer evaluations to {target:g} × real in every measure on {data}: {said}")
     for what, n in [("training", None), *(("sampling", n) for n in sorted({row["n"] for row in result["memory"]}))]:
         middle = {name: _rate(result, name, what, n) for name in names(result["rates"])}
         for name, rate in middle.items():
