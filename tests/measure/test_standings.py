@@ -223,17 +223,18 @@ def test_every_column_is_a_distance_that_a_benchmark_knows(judge):
 def test_the_command_asks_for_what_can_be_made_and_names_what_is_missing(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(command, "missing", lambda: {"diffusers": "ModuleNotFoundError: none"})
-    monkeypatch.setattr(command, "run_table", lambda run, grid, path: asked.append((run, [*grid], path)))
+    monkeypatch.setattr(command, "run_table", lambda run, grid, path, renew: asked.append((run, [*grid], path, renew)))
     assert command.main(["--data", "moons", "--methods", "diffusers", "fixed kernels"]) == 1
-    assert asked == [(command.run, [{"data": "moons", "name": "fixed kernels", "seed": 0}], TABLE)]
+    assert asked == [(command.run, [{"data": "moons", "name": "fixed kernels", "seed": 0}], TABLE, False)]
     assert "diffusers is left out: ModuleNotFoundError: none" in capsys.readouterr().err
-    assert command.main(["--data", "moons", "spiral", "--methods", "fixed kernels"]) == 0
+    assert command.main(["--data", "moons", "spiral", "--methods", "fixed kernels", "--renew"]) == 0
     assert [row["data"] for row in asked[1][1]] == ["moons", "spiral"]
+    assert asked[1][3]
 
 
 @pytest.mark.parametrize(("error", "code"), [(RunsFailedError("1 of 2 runs"), 1), (KeyboardInterrupt(), 130)])
 def test_the_command_ends_with_what_happened(monkeypatch, error, code):
-    def fails(*_):
+    def fails(*_, **__):
         raise error
 
     monkeypatch.setattr(command, "missing", dict)
