@@ -12,13 +12,13 @@ from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wast
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
 from lab_utils.exercises.reverse import ddim_step, posterior_variance, reverse_mean, sampling_loop
 from lab_utils.exercises.task import NotYet, Task
-from lab_utils.exercises.training import avoidable, ema, loss
+from lab_utils.exercises.training import avoidable, epoch, loss
 
 # notebook → its tasks, in their order there
 TASKS: dict[str, tuple[Task, ...]] = {
     "01": (q_step, q_sample, wasted, alphas_and_betas),
     "02": (waves, time_matters, silent_loss),
-    "03": (loss, ema, avoidable),
+    "03": (loss, epoch, avoidable),
     "04": (reverse_mean, posterior_variance, sampling_loop, ddim_step),
     "05": (best_epsilon, excess, copied_share),
     "06": (chances, places, normalised, multiple),
@@ -34,7 +34,7 @@ __all__ = [
     "chances",
     "copied_share",
     "ddim_step",
-    "ema",
+    "epoch",
     "excess",
     "loss",
     "multiple",

@@ -45,6 +45,8 @@ class Task:
         questions: gives the arguments that both are called with, anew for each, so that nobody can spoil them.
         mistakes: what to say → the wrong solution that it is said of.
         seen: what of an answer is compared: all of it, or its moments, each with its name, where it is random.
+        observed: of a function that works on its arguments and returns a number: what it has done, each with its name,
+            worked out of that number and the arguments afterwards. It is compared in the place of the answer.
         parts: what the things are called that a right answer consists of, if it is a tuple.
         tolerance: how far two answers to the same question may be apart, as a share of the larger.
         well: what to say of a right answer.
@@ -55,6 +57,7 @@ class Task:
     questions: Callable[[], Sequence[Question]]
     mistakes: dict[str, Function] = field(default_factory=dict)
     seen: Callable[[Any], Any] = lambda answer: answer
+    observed: Callable[[Any, Question], Mapping[str, float]] | None = None
     parts: tuple[str, ...] = ()
     tolerance: float = 1e-6
     well: str = "right"
@@ -67,11 +70,12 @@ class Task:
         """
         questions, the_same = self.questions(), self.questions()
         given = [self._ask(function, question) for question in questions]
-        right = [self.solution(*question) for question in the_same]
-        for question, untouched in zip(questions, the_same, strict=True):
-            self._check_arguments(question, untouched)
-        for answer, wanted in zip(given, right, strict=True):
-            self._check_form(answer, wanted)
+        right = [self._done(self.solution, question) for question in the_same]
+        if self.observed is None:
+            for question, untouched in zip(questions, the_same, strict=True):
+                self._check_arguments(question, untouched)
+            for answer, wanted in zip(given, right, strict=True):
+                self._check_form(answer, wanted)
         if self._same(given, right):
             self._check_chance(function, given)
             for pair in zip(zip(given, questions, strict=True), zip(right, the_same, strict=True), strict=True):
@@ -79,7 +83,7 @@ class Task:
             print(f"✓ {self.name}: {self.well}")
             return
         for says, wrong in self.mistakes.items():
-            if self._same(given, [wrong(*question) for question in self.questions()]):
+            if self._same(given, [self._done(wrong, question) for question in self.questions()]):
                 raise self._not_yet(says)
         if all(bool(_numbers(answer).isfinite().all()) for answer in given):
             self._check_chance(function, given)
@@ -88,9 +92,19 @@ class Task:
     def _not_yet(self, says: str) -> NotYet:
         return NotYet(f"{self.name}: {says}")
 
+    def _done(self, function: Function, question: Question) -> Any:
+        """The function's answer, or what it has done to its arguments."""
+        answer = function(*question)
+        if self.observed is None:
+            return answer
+        self._check_form(answer, 0.0)
+        return self.observed(answer, question)
+
     def _ask(self, function: Function, question: Question) -> Any:
         try:
-            return function(*question)
+            return self._done(function, question)
+        except NotYet:
+            raise
         except NotImplementedError:
             raise self._not_yet("not solved yet. Replace the line that raises NotImplementedError.") from None
         except Exception as error:
@@ -133,7 +147,7 @@ class Task:
         random = any(isinstance(argument, torch.Generator) for argument in questions[0])
         if not all(_close(one, other, self.tolerance) for one, other in zip(given, again, strict=True)):
             raise self._not_yet(_OTHER_GENERATOR if random else _OWN_NOISE)
-        if not random:
+        if not random or self.observed is not None:
             return
         # The generator has moved on, so a second call with it draws other noise. Whatever is no noise cancels.
         noise = (again[0] - self._ask(function, questions[0])).detach()

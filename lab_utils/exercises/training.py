@@ -1,11 +1,16 @@
-"""The tasks of notebook 3: the loss, the moving average, and what of the loss can go away."""
+"""The tasks of notebook 3: the loss, one epoch of the loop, and what of the loss can go away."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from collections.abc import Callable
+from typing import Any
 
-from lab_utils.exercises.questions import Network, StandIn, draw, short
+import torch
+from torch import Tensor, nn
+
+from lab_utils.diffusion.schedules import Schedule
+from lab_utils.exercises.questions import Network, StandIn, check_time, draw, generator, number, short
 from lab_utils.exercises.task import Task
 
 
@@ -80,24 +85,177 @@ loss = Task(
 )
 
 
-def _ema(average: Tensor, weights: Tensor, decay: float) -> Tensor:
-    return decay * average + (1 - decay) * weights
+# --- one epoch of the loop
+
+DECAY = 0.999  # of the moving average
+BATCH = 500
 
 
-ema = Task(
-    "the moving average of the weights",
-    _ema,
-    lambda: [(draw(5), draw(5, seed=1), 0.9), (draw(5), draw(5, seed=1), 0.999)],
+class Watched(nn.Module):
+    """A network with one weight that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(number(0.3))
+        self.asked: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """(n, 2) points and (), (1,) or (n,) int64 timesteps → (n, 2)."""
+        check_time(t, len(x_t))
+        self.asked.append((x_t.detach().double(), t.expand(len(x_t))))
+        return self.weight * x_t.tanh()
+
+
+class WatchedOptimiser(torch.optim.SGD):
+    """Plain steps against the gradient; it keeps the gradients that it was given, and the weights before and after."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network.parameters(), lr=0.5)
+        self.steps: list[tuple[float, float, float]] = []
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step."""
+        (weight,) = self.param_groups[0]["params"]
+        before, gradient = weight.item(), math.nan if weight.grad is None else weight.grad.item()
+        super().step(closure)
+        self.steps.append((before, gradient, weight.item()))
+
+
+def _spread_out(n: int) -> Tensor:
+    """(n, 2) points so far from each other that each is known again under its noise."""
+    return 1000.0 * torch.arange(1, n + 1).double().unsqueeze(1) * torch.tensor([1.0, -0.7]).double()
+
+
+def _what_was_done(answer: float, question: tuple[Any, ...]) -> dict[str, float]:
+    """Of an epoch: which points were used with which timesteps and noises, which steps were taken, the average."""
+    network, average, optimiser, x, schedule, _ = question
+    if not network.asked or not optimiser.steps:
+        return {"the number of the optimiser's steps": float(len(optimiser.steps))}
+    x_t, t = (torch.cat(parts) for parts in zip(*network.asked, strict=True))
+    kept = schedule.alphas_cumprod[t].unsqueeze(1)
+    which = (x_t[:, 0] / kept[:, 0].sqrt() / 1000).round().long() - 1
+    known = which.clamp(0, len(x) - 1)
+    noise = (x_t - kept.sqrt() * x[known]) / (1 - kept).sqrt()
+    counts = torch.bincount(known, minlength=len(x))
+    losses, gradients, due = [], [], 0.3
+    first = 0
+    for (asked, _), (before, gradient, after) in zip(network.asked, optimiser.steps, strict=False):
+        seen, wanted = asked.tanh(), noise[first : first + len(asked)]
+        first += len(asked)
+        losses.append(float((before * seen - wanted).square().mean()))
+        gradients.append(gradient / float((2 * (before * seen - wanted) * seen).mean()))
+        due = DECAY * due + (1 - DECAY) * after
+    moved = (average.weight.item() - 0.3) / (due - 0.3)
+    return {
+        "the number of the optimiser's steps": float(len(optimiser.steps)),
+        "the share of the points that are used once": float((counts == 1).double().mean()),
+        "whether the points come in a new order (1: yes)": float(not torch.equal(which[:BATCH], torch.arange(BATCH))),
+        "the smallest timestep": float(t.min()),
+        "the largest timestep": float(t.max()),
+        "whether the points of a batch have timesteps of their own (1: yes)": float(len(t[:BATCH].unique()) > 1),
+        "the variance of the noise, to one decimal": round(float(noise.var()), 1),
+        "whether each point has its own noise (1: yes)": float(len(noise[:, 0].unique()) > 0.9 * len(noise)),
+        "the gradient in the last step, over that of its batch's loss": gradients[-1],
+        "how far the average has moved, over how far it should": moved,
+        "the mean loss, over that of the batches": float(answer) / (sum(losses) / len(losses)),
+    }
+
+
+def _epoch(
+    network: Network,
+    average: Any,
+    optimiser: torch.optim.Optimizer,
+    x: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    order: Callable[[Tensor], Tensor] = lambda order: order,
+    times: Callable[[Tensor], Tensor] = lambda t: t,
+    noises: Callable[[Tensor], Tensor] = lambda noise: noise,
+    clear: Callable[[int], bool] = lambda _: True,
+    backward: Callable[[Tensor], Tensor] = lambda loss: loss,
+    decay: float = DECAY,
+    averaged: Callable[[int], bool] = lambda _: True,
+    told: Callable[[list[Tensor]], Tensor] = lambda losses: torch.stack(losses).mean(),
+) -> float:
+    """One epoch as it should be; the last arguments make mistakes."""
+    losses: list[Tensor] = []
+    for batch in order(torch.randperm(len(x), generator=generator)).split(BATCH):
+        t = times(torch.randint(0, schedule.timesteps, (len(batch),), generator=generator))
+        noise = noises(torch.randn(len(batch), 2, generator=generator, dtype=x.dtype))
+        found = _loss(network, x[batch], t, noise, schedule.alphas_cumprod)
+        if clear(len(losses)):
+            optimiser.zero_grad()
+        backward(found).backward()
+        optimiser.step()
+        losses.append(found.detach())
+        if averaged(len(losses)):
+            with torch.no_grad():
+                for kept, new in zip(average.parameters(), network.parameters(), strict=True):  # type: ignore[attr-defined]
+                    kept.lerp_(new, 1 - decay)
+    return float(told(losses))
+
+
+def _whole_epoch(
+    network: Network,
+    average: Any,
+    optimiser: torch.optim.Optimizer,
+    x: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+) -> float:
+    return _epoch(network, average, optimiser, x, schedule, generator)
+
+
+def _question() -> tuple[Any, ...]:
+    network = Watched()
+    return network, Watched(), WatchedOptimiser(network), _spread_out(3 * BATCH), short(), generator()
+
+
+def _wrong(**how: Any) -> Callable[..., float]:
+    return lambda *question: _epoch(*question, **how)
+
+
+epoch = Task(
+    "one epoch of the loop",
+    _whole_epoch,
+    lambda: [_question()],
     {
-        "the two have changed places: the average should keep `decay` of itself, and take little of the new "
-        "weights.": lambda a, w, d: _ema(w, a, d),
-        "it adds the new weights to what is left of the average; their share is 1 − decay.": lambda a, w, d: d * a + w,
-        "the average keeps all of itself, and takes a share of the weights on top: the two shares add up to 1.": (
-            lambda a, w, d: a + (1 - d) * w
+        "the gradients are not cleared for each batch, so a step takes those of all batches before once more. Call "
+        "`optimiser.zero_grad()` before each `backward()`.": _wrong(clear=lambda _: False),
+        "all points of a batch have the same timestep; draw one for each.": _wrong(times=lambda t: 0 * t + t[0]),
+        "the timestep 0 never comes: `randint` begins at its first number, and t counts from 0.": _wrong(
+            times=lambda t: t.clamp(min=1)
         ),
-        "the wrong sign: the average moves away from the weights.": lambda a, w, d: a - (1 - d) * (w - a),
-        "the decay is not used: that is the mean of the two.": lambda a, w, d: (a + w) / 2,
+        "the last timestep never comes: `randint` stops before its second number, which is T.": _wrong(
+            times=lambda t: t.clamp(max=18)
+        ),
+        "the points come in the same order in each epoch: shuffle them with `torch.randperm`.": _wrong(
+            order=lambda order: torch.arange(len(order))
+        ),
+        "one batch alone: an epoch uses every point.": _wrong(order=lambda order: order[:BATCH]),
+        "the average is never moved.": _wrong(averaged=lambda _: False),
+        "the average is moved once, at the end of the epoch; it should be after each step.": _wrong(
+            averaged=lambda done: done == 3
+        ),
+        "the average is the newest weights: it should keep 0.999 of itself and take 0.001 of them.": _wrong(decay=0.0),
+        "the average takes 0.999 of the new weights and keeps 0.001 of itself: the two shares have changed "
+        "places.": _wrong(decay=1 - DECAY),
+        "it returns the loss of the last batch, and should return the mean over the batches.": _wrong(
+            told=lambda losses: losses[-1]
+        ),
+        "it returns the sum of the losses, and should return their mean over the batches.": _wrong(
+            told=lambda losses: torch.stack(losses).sum()
+        ),
+        "the loss is divided by the number of batches before `backward()`, so each step is too short.": _wrong(
+            backward=lambda loss: loss / 3
+        ),
+        "the noise is uniform: take torch.randn.": _wrong(noises=lambda noise: noise.clamp(-1, 1)),
+        "all points of a batch share one noise; draw one for each.": _wrong(noises=lambda noise: 0 * noise + noise[:1]),
     },
+    well="each point once, with its own timestep and noise; a step and a move of the average for each batch",
+    observed=_what_was_done,
+    tolerance=1e-5,
 )
 
 

@@ -1,5 +1,6 @@
 """Every figure of the lab, in one style. Functions here take results and give a matplotlib `Figure`."""
 
+from lab_utils.figures.arrows import arrows
 from lab_utils.figures.display import save_animation, show_animation, show_figure, show_table
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, strays, walks
@@ -17,6 +18,7 @@ __all__ = [
     "Extent",
     "alphas_cumprod",
     "around",
+    "arrows",
     "comparison",
     "differences",
     "evaluations",
