@@ -10,7 +10,13 @@ from lab_utils.exercises.floors import best_epsilon, copied_share, excess
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
-from lab_utils.exercises.reverse import ddim_step, posterior_variance, reverse_mean, sampling_loop
+from lab_utils.exercises.reverse import (
+    ddim_step,
+    posterior_mean,
+    posterior_variance,
+    reverse_mean,
+    sampling_loop,
+)
 from lab_utils.exercises.task import NotYet, Task
 from lab_utils.exercises.training import avoidable, epoch, loss
 
@@ -19,7 +25,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "01": (q_step, q_sample, wasted, alphas_and_betas),
     "02": (waves, time_matters, silent_loss),
     "03": (loss, epoch, avoidable),
-    "04": (reverse_mean, posterior_variance, sampling_loop, ddim_step),
+    "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, ddim_step),
     "05": (best_epsilon, excess, copied_share),
     "06": (chances, places, normalised, multiple),
 }
@@ -40,6 +46,7 @@ __all__ = [
     "multiple",
     "normalised",
     "places",
+    "posterior_mean",
     "posterior_variance",
     "q_sample",
     "q_step",

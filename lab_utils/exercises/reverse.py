@@ -77,6 +77,66 @@ reverse_mean = Task(
 )
 
 
+def _before(alphas_cumprod: Tensor, t: int) -> Tensor:
+    """ᾱ before the step t: 1 before the first."""
+    return alphas_cumprod[t - 1] if t else 1 + 0 * alphas_cumprod[0]
+
+
+def _posterior_mean(x_t: Tensor, x: Tensor, t: int, betas: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    return _of_two(x_t, x, betas[t], alphas_cumprod[t], _before(alphas_cumprod, t))
+
+
+def _of_two(x_t: Tensor, x: Tensor, beta: Tensor, kept: Tensor, before: Tensor) -> Tensor:
+    """The mean of the product of two Gaussians: what x says of x_(t−1), and what x_t says."""
+    return (before.sqrt() * beta * x + (1 - beta).sqrt() * (1 - before) * x_t) / (1 - kept)
+
+
+posterior_mean = Task(
+    "the mean of the reverse step, if the data point is known",
+    _posterior_mean,
+    lambda: [(draw(9, 2), draw(9, 2, seed=1), t, short().betas, short().alphas_cumprod) for t in (0, 7, 18)],
+    {
+        "x and x_t have changed places.": lambda y, x, t, b, a: _posterior_mean(x, y, t, b, a),
+        "the roots are missing: what x says lies at √ᾱ x, and what x_t says at x_t / √α.": lambda y, x, t, b, a: (
+            (_before(a, t) * b[t] * x + (1 - b[t]) * (1 - _before(a, t)) * y) / (1 - a[t])
+        ),
+        "the index is off by one: before the step t stands ᾱ of t − 1 (and 1 for t = 0), and you took that of "
+        "t.": lambda y, x, t, b, a: _of_two(y, x, b[t], a[t], a[t]),
+        "the first ᾱ is wrong: before the first step it is 1; the index −1 takes the last one.": lambda y, x, t, b, a: (
+            _of_two(y, x, b[t], a[t], a[t - 1])
+        ),
+        "the weights have changed places: x, which is surer where little noise stands before the step, has β in its "
+        "weight, and x_t has 1 − ᾱ of the step before.": lambda y, x, t, b, a: (
+            (_before(a, t).sqrt() * (1 - _before(a, t)) * x + (1 - b[t]).sqrt() * b[t] * y) / (1 - a[t])
+        ),
+        "not divided by 1 − ᾱ: the two precisions have to add up to the whole.": lambda y, x, t, b, a: (
+            _posterior_mean(y, x, t, b, a) * (1 - a[t])
+        ),
+        "divided by the root of 1 − ᾱ; the precisions are over variances, which have no root.": lambda y, x, t, b, a: (
+            _posterior_mean(y, x, t, b, a) * (1 - a[t]).sqrt()
+        ),
+        "β for α: the step multiplied x_(t−1) by √α = √(1 − β).": lambda y, x, t, b, a: (
+            (_before(a, t).sqrt() * b[t] * x + b[t].sqrt() * (1 - _before(a, t)) * y) / (1 - a[t])
+        ),
+        "the bar is forgotten: √ᾱ of the step before stands in front of x, with the product of all steps "
+        "until then.": lambda y, x, t, b, a: (
+            ((1 - b[t]).sqrt() * b[t] * x + (1 - b[t]).sqrt() * (1 - _before(a, t)) * y) / (1 - a[t])
+        ),
+        "that is what x says alone, √ᾱ x; x_t says something of it, too.": lambda y, x, t, b, a: (
+            _before(a, t).sqrt() * x
+        ),
+        "that is what x_t says alone, x_t / √α; x says something of it, too.": lambda y, x, t, b, a: (
+            y / (1 - b[t]).sqrt()
+        ),
+        "the mean of the two without weights: the surer one counts for more.": lambda y, x, t, b, a: (
+            (_before(a, t).sqrt() * x + y / (1 - b[t]).sqrt()) / 2
+        ),
+    },
+    well="the mean of the product of two Gaussians, also for t = 0",
+    tolerance=1e-5,
+)
+
+
 def _posterior_variance(betas: Tensor, alphas_cumprod: Tensor) -> Tensor:
     return _with_before(betas, alphas_cumprod, torch.cat([_ONE, alphas_cumprod[:-1]]))
 

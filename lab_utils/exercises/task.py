@@ -89,6 +89,17 @@ class Task:
             self._check_chance(function, given)
         raise self._not_yet(self._difference(given, right))
 
+    def mistake(self, start: str) -> Function:
+        """The known mistake whose message begins with `start`, to be made on purpose.
+
+        Raises:
+            ValueError: none does, or several do.
+        """
+        found = [wrong for says, wrong in self.mistakes.items() if says.startswith(start)]
+        if len(found) != 1:
+            raise ValueError(f"{len(found)} mistakes of {self.name!r} begin with {start!r}; one should")
+        return found[0]
+
     def _not_yet(self, says: str) -> NotYet:
         return NotYet(f"{self.name}: {says}")
 

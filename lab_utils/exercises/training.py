@@ -87,7 +87,7 @@ loss = Task(
 
 # --- one epoch of the loop
 
-DECAY = 0.999  # of the moving average
+DECAY = 0.995  # of the moving average
 BATCH = 500
 
 
@@ -238,8 +238,8 @@ epoch = Task(
         "the average is moved once, at the end of the epoch; it should be after each step.": _wrong(
             averaged=lambda done: done == 3
         ),
-        "the average is the newest weights: it should keep 0.999 of itself and take 0.001 of them.": _wrong(decay=0.0),
-        "the average takes 0.999 of the new weights and keeps 0.001 of itself: the two shares have changed "
+        "the average is the newest weights: it should keep 0.995 of itself and take 0.005 of them.": _wrong(decay=0.0),
+        "the average takes 0.995 of the new weights and keeps 0.005 of itself: the two shares have changed "
         "places.": _wrong(decay=1 - DECAY),
         "it returns the loss of the last batch, and should return the mean over the batches.": _wrong(
             told=lambda losses: losses[-1]

@@ -812,7 +812,7 @@ def right_epoch(network, average, optimiser, x, schedule, generator):
         loss.backward()
         optimiser.step()
         for old, new in zip(average.parameters(), network.parameters(), strict=True):
-            old.data = 0.999 * old.data + 0.001 * new.data
+            old.data = 0.995 * old.data + 0.005 * new.data
         total += loss.item() * len(chosen)
     return total / len(x)
 
