@@ -153,11 +153,13 @@ def show_claims(claims: pd.DataFrame, name: str, caption: str) -> None:
         name: what readers cite.
         caption: what to know of the numbers.
     """
-    shown = claims.rename(index=html.escape).map(html.escape)
+    shown = claims.rename(index=html.escape).rename_axis(None).map(html.escape)
     more = shown.pop("more").str.replace("\n", "<br>")
     shown["decides"] += "<details><summary>more</summary>" + more + "</details>"
     data = {
-        "text/html": shown.to_html(classes="plain", escape=False),
+        "text/html": shown.rename(columns={"decides": "the number that decides"}).to_html(
+            classes="plain", escape=False
+        ),
         "text/plain": claims.drop(columns="more").to_string(),
     }
     rows = claims.rename_axis("claim").reset_index().to_dict("records")
@@ -165,10 +167,12 @@ def show_claims(claims: pd.DataFrame, name: str, caption: str) -> None:
     _caption(name, caption)
 
 
-def show_finding(sentence: str, figure: str) -> None:
-    """Show what was found, a sentence with its number in bold; the report's first page has it beside its picture.
+def show_finding(sentence: str, name: str, figure: str) -> None:
+    """Show what was found; the report's first page has it beside its picture.
 
+    `sentence` has the number that a reader should keep in bold; `name` is "Finding 1", by which it has its place;
     `figure` is the name of the figure in which one sees it.
     """
-    text = f"{sentence} (See “{figure}”.)"
-    _publish({"text/markdown": text, "text/plain": text}, kind="finding", name=figure, caption=sentence)
+    text = f"**{name}.** {sentence} (See “{figure}”.)"
+    data = {"text/markdown": text, "text/plain": text.replace("**", "")}
+    _publish(data, kind="finding", name=name, caption=sentence, figure=figure)

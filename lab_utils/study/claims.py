@@ -46,7 +46,8 @@ def _effect(results: Results, measure: str, change: Change, to: Change, data: st
 def _decides(results: Results, change: Change, to: Change, measure: str = "blur", **epochs: int) -> str:
     """The effect of a change on one measure, as the one number that decides, on both data sets."""
     towns, spiral = (results.ratio(measure, change, to, data=data, **epochs) for data in DATA)
-    return f"{measure} × {towns} on the towns; × {spiral} on the spiral, the control"
+    times = "×\N{NO-BREAK SPACE}"
+    return f"{measure} {times}{towns} on the towns; {times}{spiral} on the spiral, the control"
 
 
 def _compare(results: Results, change: Change, to: Change, measure: str = "blur", **epochs: int) -> str:

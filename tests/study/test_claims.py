@@ -115,7 +115,7 @@ def test_a_training_that_failed_leaves_no_verdict():
     results.table.loc[failed, "blur"] = math.nan
     found = claims_table(results).loc["(Not in the report:) the timesteps were drawn in the wrong way."]
     assert found["verdict"] == "not known: 3 of 4 seeds"
-    assert "blur × 3 of 4 seeds: 0.693" in found["decides"]
+    assert "blur ×\N{NO-BREAK SPACE}3 of 4 seeds: 0.693" in found["decides"]
 
 
 def test_the_doctor_says_whether_a_schedule_reaches_0_too_early(monkeypatch):
@@ -173,7 +173,7 @@ def test_the_number_that_decides_is_short_and_has_its_interval_and_its_control()
     """It follows from the table: here the change makes the blur 0.7 times as large, with ± 1 % by seed."""
     found = claims_table(table(timesteps__log_SNR=0.7))
     decides = found["decides"]["(Not in the report:) the timesteps were drawn in the wrong way."]
-    number = "× 0.7 [0.687,\N{NO-BREAK SPACE}0.713]"
+    number = "×\N{NO-BREAK SPACE}0.7 [0.687,\N{NO-BREAK SPACE}0.713]"
     assert decides == f"blur {number} on the towns; {number} on the spiral, the control"
     for claim, row in found.iterrows():
         assert len(row["decides"]) < 160, claim

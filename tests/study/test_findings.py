@@ -26,8 +26,10 @@ def results(*, floor=0.35, late_loss=0.36, late_blur=2.0, better_blur=1.25):
     return Results(pd.DataFrame(rows).assign(data="cities"))
 
 
-def sample(blur, strays):
-    return {"blur": SimpleNamespace(multiple=blur), "strays": SimpleNamespace(multiple=strays)}
+def sample(blur, strays, width=2.0):
+    """What one sample reads; its strays with an interval that is so many times as wide on both sides."""
+    interval = (strays / width, strays * width)
+    return {"blur": SimpleNamespace(multiple=blur), "strays": SimpleNamespace(multiple=strays, interval=interval)}
 
 
 FINDINGS = {
@@ -68,6 +70,7 @@ def test_the_numbers_are_those_of_the_table_and_change_with_it():
         (lambda: recipe_finding(results(better_blur=2.2), BETTER), "the better recipe and the blur: harms"),
         (lambda: strays_finding(sample(1.2, 8), sample(1, 2), sample(1, 1)), "the blur reads 1.20"),
         (lambda: strays_finding(sample(1, 8), sample(1, 5), sample(1, 1)), "strays: 8.0, 5.0 and 1.0"),
+        (lambda: strays_finding(sample(1, 8, width=9), sample(1, 2), sample(1, 1)), "strays: 8.0, 2.0 and 1.0"),
         (lambda: strays_finding(sample(1, 1.4), sample(1, 0.5), sample(1, 0.5)), "strays: 1.4"),
     ],
 )
