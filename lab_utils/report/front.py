@@ -43,13 +43,13 @@ def findings(items: Sequence[Labelled]) -> list[Finding]:
     """The findings in the order of their numbers."""
     figures = _by_name([item for item in items if item.kind == "figure"])
     found = sorted((item for item in items if item.kind == "finding"), key=lambda item: item.number)
-    return [Finding(item, figures.get(item.label.figure)) for item in found]
+    return [Finding(item, figures.get(item.label["figure"])) for item in found]
 
 
 def claims(item: Labelled, items: Sequence[Labelled]) -> list[dict[str, Any]]:
     """The claims of one label: claim, verdict, what decides, more, the name of where one sees it, and the place."""
     places = _by_name(items)
-    return [{**row, "place": places.get(row["see"])} for row in item.label.rows]
+    return [{**row, "place": places.get(row["see"])} for row in item.label["rows"]]
 
 
 def write_moving_picture(animation: Labelled, folder: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbformat import NotebookNode
 
@@ -37,9 +37,9 @@ class Labelled:
         return int(numbered[2]) if numbered else 0
 
     @property
-    def label(self) -> NotebookNode:
-        """The label itself."""
-        return self.output.metadata[METADATA_KEY]
+    def label(self) -> dict[str, Any]:
+        """The label itself, with what is said of this kind only."""
+        return dict(self.output.metadata[METADATA_KEY])
 
 
 def _slug(name: str) -> str:

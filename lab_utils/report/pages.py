@@ -122,7 +122,8 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     (folder / "figures").mkdir()
     for figure in figures:
         (folder / "figures" / f"{figure.anchor}.png").write_bytes(base64.b64decode(figure.output.data["image/png"]))
-    moving, *animations = [item for item in items if item.kind == "animation"] or [None]
+    animations = [item for item in items if item.kind == "animation"]
+    moving = animations.pop(0) if animations else None  # the first one moves on the first page
     if moving:
         write_moving_picture(moving, folder / "figures")
     texts = _write_texts(folder, runs, pages.get_template("text.html.j2"))

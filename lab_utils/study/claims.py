@@ -94,7 +94,7 @@ def _smoothness(results: Results, epoch: int = 200) -> tuple[str, str, str]:
 
 def _early_to_late(results: Results, measure: str, data: str) -> Interval:
     """What the original's recipe gains from 200 to 2000 epochs."""
-    return results.ratio(measure, {}, data=data, **LATER)
+    return results.ratio(measure, {}, {}, data=data, **LATER)
 
 
 def _loss_fell_a_little(results: Results) -> tuple[str, str, str]:
@@ -123,7 +123,7 @@ def _samples_improved(results: Results) -> tuple[str, str, str]:
     measured = (_compare(results, {}, {}, measure, **LATER) for measure in ("blur", "energy distance"))
     return (
         agreed(verdicts),
-        _decides(results, {}, {}, **LATER),
+        _decides(results, {}, {}, "blur", **LATER),
         "\n".join(["From 200 to 2000 epochs:", *measured]),
     )
 
