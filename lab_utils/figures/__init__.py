@@ -1,7 +1,7 @@
 """Every figure of the lab, in one style. Functions here take results and give a matplotlib `Figure`."""
 
 from lab_utils.figures.arrows import arrows
-from lab_utils.figures.display import save_animation, show_animation, show_figure, show_table
+from lab_utils.figures.display import save_animation, show_animation, show_claims, show_figure, show_finding, show_table
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, reverse_frame, strays, walks
 from lab_utils.figures.posterior import posterior, posteriors
@@ -35,7 +35,9 @@ __all__ = [
     "save_animation",
     "schedule_card",
     "show_animation",
+    "show_claims",
     "show_figure",
+    "show_finding",
     "show_table",
     "strays",
     "trade_off",

@@ -1,4 +1,4 @@
-"""Put a figure, an animation or a table of results into a notebook, labelled so that the report finds it.
+"""Put figures, animations, tables, claims and findings into a notebook, labelled so that the report finds them.
 
 Each output carries, under the key `lab` of its metadata, what the report's index needs: the figure's number,
 its caption, the text for those who can't see it. JupyterLab shows the same caption below the picture.
@@ -72,7 +72,7 @@ def html_image(picture: bytes, alt: str) -> str:
     return f'<img src="data:image/png;base64,{encoded}" alt="{html.escape(alt)}" style="max-width: 100%">'
 
 
-def _publish(data: dict[str, Any], **label: str) -> None:
+def _publish(data: dict[str, Any], **label: Any) -> None:
     display(data, raw=True, metadata={METADATA_KEY: label})  # type: ignore[no-untyped-call]
 
 
@@ -138,11 +138,41 @@ def save_animation(animation: Animation, path: str | Path) -> Path:
     return path
 
 
-def show_table(table: pd.DataFrame, name: str, caption: str, *, top: bool = False) -> None:
-    """Show measured results as a table, which the report's index repeats: among the others, or on `top` of all.
-
-    The one on top is of words, which the report's style aligns as such.
-    """
-    data = {"text/html": table.to_html(classes="plain" if top else None), "text/plain": table.to_string()}
-    _publish(data, kind="table", name=name, caption=caption, place="top" if top else "below")
+def show_table(table: pd.DataFrame, name: str, caption: str) -> None:
+    """Show measured results as a table, which the report's first page repeats."""
+    _publish({"text/html": table.to_html(), "text/plain": table.to_string()}, kind="table", name=name, caption=caption)
     _caption(name, caption)
+
+
+def show_claims(claims: pd.DataFrame, name: str, caption: str) -> None:
+    """Show claims as a table in which "more" unfolds; the report's first page has them as a list.
+
+    Args:
+        claims: text, a claim in each row, its name in the index. The columns are "verdict", "decides" (the one number
+            that does), "more", and "see", which names a figure or a table.
+        name: what readers cite.
+        caption: what to know of the numbers.
+    """
+    shown = claims.rename(index=html.escape).rename_axis(None).map(html.escape)
+    more = shown.pop("more").str.replace("\n", "<br>")
+    shown["decides"] += "<details><summary>more</summary>" + more + "</details>"
+    data = {
+        "text/html": shown.rename(columns={"decides": "the number that decides"}).to_html(
+            classes="plain", escape=False
+        ),
+        "text/plain": claims.drop(columns="more").to_string(),
+    }
+    rows = claims.rename_axis("claim").reset_index().to_dict("records")
+    _publish(data, kind="claims", name=name, caption=caption, rows=rows)
+    _caption(name, caption)
+
+
+def show_finding(sentence: str, name: str, figure: str) -> None:
+    """Show what was found; the report's first page has it beside its picture.
+
+    `sentence` has the number that a reader should keep in bold; `name` is "Finding 1", by which it has its place;
+    `figure` is the name of the figure in which one sees it.
+    """
+    text = f"**{name}.** {sentence} (See “{figure}”.)"
+    data = {"text/markdown": text, "text/plain": text.replace("**", "")}
+    _publish(data, kind="finding", name=name, caption=sentence, figure=figure)

@@ -16,7 +16,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,6 +29,8 @@ from nbformat import NotebookNode
 from lab_utils import METADATA_KEY, SEED, THREADS
 from lab_utils.base.files import INSTALLED, PROJECT, processor
 from lab_utils.report.formulas import markdown
+from lab_utils.report.front import claims, findings, write_moving_picture
+from lab_utils.report.labels import labelled
 
 FIGURES = 12  # as many as the original report has
 PRINT = "print.html"  # all pages in one
@@ -84,47 +85,6 @@ def environment() -> jinja2.Environment:
     return pages
 
 
-@dataclass
-class Labelled:
-    """A figure, an animation or a table that a notebook has shown, and its place in the report."""
-
-    kind: str
-    name: str
-    caption: str
-    alt: str
-    page: str
-    anchor: str
-    output: NotebookNode
-
-    @property
-    def number(self) -> int:
-        """4 for "Figure 4"; 0 for any other name."""
-        numbered = re.fullmatch(r"Figure (\d+)", self.name)
-        return int(numbered[1]) if numbered else 0
-
-
-def _slug(name: str) -> str:
-    """`name` for an address or a file: "Figure 4" becomes "figure-04", so that files sort as figures do."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return re.sub(r"\d+", lambda number: number[0].zfill(2), plain) or "unnamed"
-
-
-def labelled(runs: Sequence[Run]) -> list[Labelled]:
-    """Everything with a label, in the order of the notebooks; each gets an anchor of its own, kept in its label."""
-    found: list[Labelled] = []
-    uses: Counter[str] = Counter()
-    for run in runs:
-        for output in (output for cell in run.notebook.cells for output in cell.get("outputs", [])):
-            label = output.get("metadata", {}).get(METADATA_KEY, {})
-            if label.get("kind") in ("figure", "animation", "table"):
-                slug = _slug(label.name)
-                uses[slug] += 1
-                label.anchor = slug if uses[slug] == 1 else f"{slug}.{uses[slug]}"  # no slug has a dot in it
-                texts = label.name, label.caption, label.get("alt", "")
-                found.append(Labelled(label.kind, *texts, run.page, label.anchor, output))
-    return found
-
-
 def _contents(html: str) -> list[tuple[str, Markup]]:
     """The anchor and the text of each section's heading in a page."""
     headings = re.findall(r'<h2 id="([^"]+)">(.*?)(?:<a class="anchor-link".*?</a>)?</h2>', html, re.DOTALL)
@@ -162,16 +122,20 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     (folder / "figures").mkdir()
     for figure in figures:
         (folder / "figures" / f"{figure.anchor}.png").write_bytes(base64.b64decode(figure.output.data["image/png"]))
-    tables = [item for item in items if item.kind == "table"]
-    top = [item for item in tables if item.output.metadata[METADATA_KEY].get("place") == "top"]
+    animations = [item for item in items if item.kind == "animation"]
+    moving = animations.pop(0) if animations else None  # the first one moves on the first page
+    if moving:
+        write_moving_picture(moving, folder / "figures")
     texts = _write_texts(folder, runs, pages.get_template("text.html.j2"))
     overview = pages.get_template("overview.html.j2").render(
         runs=runs,
         figures=figures,
         missing=[n for n in range(1, FIGURES + 1) if n not in numbers] if numbers else [],
-        animations=[item for item in items if item.kind == "animation"],
-        top=top,
-        tables=[item for item in tables if item not in top],
+        moving=moving,
+        animations=animations,
+        findings=findings(items),
+        claims=[(item, claims(item, items)) for item in items if item.kind == "claims"],
+        tables=[item for item in items if item.kind == "table"],
         glossary="glossary.html" if "glossary.html" in texts else "",
         about=about,
     )

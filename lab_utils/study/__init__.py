@@ -1,6 +1,7 @@
 """What was asked over many trainings, and the verdicts."""
 
 from lab_utils.study.claims import claims_table
+from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.results import Interval, Results
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.sweeps import (
@@ -43,10 +44,13 @@ __all__ = [
     "claims_table",
     "described",
     "effect",
+    "loss_finding",
     "measure_model",
     "read_table",
+    "recipe_finding",
     "run_table",
     "select",
     "smallest",
     "stated",
+    "strays_finding",
 ]

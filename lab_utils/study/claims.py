@@ -22,6 +22,7 @@ from lab_utils.study.verdicts import agreed, described
 HELPS = {"helps": "true", "harms": "false"}  # of a claim that something helps; other words stand as they are
 DATA = {"cities": "towns", "spiral": "spiral"}
 LITTLE = 0.05  # what falls by less has fallen a little
+LATER = {"epoch": 2000, "to_epoch": 200}
 
 Change = Mapping[str, Any]
 
@@ -39,51 +40,64 @@ def _effect(results: Results, measure: str, change: Change, to: Change, data: st
         word = "real already before"
     if word == "harms" and after.low <= 1:
         word = "real still after"
-    return word, f"{before.mean:.3g} → {after.mean:.3g} × real, × {ratio} ({word})"
+    return word, f"{before.mean:.3g} → {after.mean:.3g} × real: × {ratio} ({word})"
+
+
+def _decides(results: Results, change: Change, to: Change, measure: str = "blur", **epochs: int) -> str:
+    """The effect of a change on one measure, as the one number that decides, on both data sets."""
+    towns, spiral = (results.ratio(measure, change, to, data=data, **epochs) for data in DATA)
+    times = "×\N{NO-BREAK SPACE}"
+    return f"{measure} {times}{towns} on the towns; {times}{spiral} on the spiral, the control"
 
 
 def _compare(results: Results, change: Change, to: Change, measure: str = "blur", **epochs: int) -> str:
-    """The effect of a change on one measure on both data sets, in numbers and words."""
-    parts = [f"{name}: {_effect(results, measure, change, to, data, **epochs)[1]}" for data, name in DATA.items()]
-    return f"{measure}, " + "; ".join(parts)
+    """The effect of a change on one measure, in numbers and words: a line for each data set."""
+    parts = [f"{name}, {_effect(results, measure, change, to, data, **epochs)[1]}" for data, name in DATA.items()]
+    return "\n".join(f"{measure.capitalize()}, {part}." for part in parts)
 
 
-def _verdict(results: Results, change: Change, to: Change) -> str:
-    """Whether it is true that a change helps, by the blur."""
+def _helps(results: Results, change: Change, to: Change) -> tuple[str, str]:
+    """Whether it is true that a change helps, by the blur: verdict, and the number that decides."""
     words = {name: _effect(results, "blur", change, to, data)[0] for data, name in DATA.items()}
-    return agreed({name: HELPS.get(word, word) for name, word in words.items()})
+    return agreed({name: HELPS.get(word, word) for name, word in words.items()}), _decides(results, change, to)
 
 
-def _too_early() -> tuple[str, str]:
+def _too_early() -> tuple[str, str, str]:
     """Whether the doctor finds that ᾱ reaches 0 too early, of the linear schedule and not of the sigmoid."""
     found = [diagnose(schedule) for schedule in (linear(), sigmoid())]
     late, control = (any("too early" in finding for finding in diagnosis.findings) for diagnosis in found)
     return (
         "false" if not late else "true of the sigmoid, too" if control else "true",
-        f"{found[0].wasted:.1%} of its steps have ᾱ < 0.01; of the sigmoid's {found[1].wasted:.1%}.",
+        f"{found[0].wasted:.1%} of its steps have ᾱ < 0.01; of the sigmoid's, the control, {found[1].wasted:.1%}",
+        f"ᾱ is below a half from step {found[0].passes[0.5]} of {found[0].timesteps} on, the sigmoid's from step "
+        f"{found[1].passes[0.5]} on.",
     )
 
 
-def _smoothness(results: Results, epoch: int = 200) -> tuple[str, str]:
-    """Whether a training step has less aim with the linear schedule: verdict and numbers."""
-    line, verdicts, parts = {"schedule": "linear"}, {}, []
+def _smoothness(results: Results, epoch: int = 200) -> tuple[str, str, str]:
+    """Whether a training step has less aim with the linear schedule: verdict, what decides, and the rest."""
+    line, verdicts, differences, parts = {"schedule": "linear"}, {}, [], []
     for data, name in DATA.items():
         more = results.difference("gradient signal", line, data=data, epoch=epoch)
         word = described(more, none=0, more_is_better=True)
         verdicts[name] = {"harms": "true", "helps": "false"}.get(word, word)
         means = [results.mean("gradient signal", change, data=data, epoch=epoch) for change in (line, {})]
-        parts.append(f"{name}: {means[0]} against {means[1]}, a difference of {more}")
-    return agreed(verdicts), (
-        f"Aim over chance in a training step after {epoch} epochs, linear against sigmoid, {'; '.join(parts)}."
+        differences.append(str(more))
+        parts.append(f"{name.capitalize()}: {means[0]} against {means[1]}.")
+    towns, spiral = differences
+    return (
+        agreed(verdicts),
+        f"aim over chance, linear minus sigmoid: {towns} on the towns; {spiral} on the spiral, the control",
+        "\n".join([f"Aim over chance in a training step after {epoch} epochs, linear against sigmoid:", *parts]),
     )
 
 
 def _early_to_late(results: Results, measure: str, data: str) -> Interval:
     """What the original's recipe gains from 200 to 2000 epochs."""
-    return results.ratio(measure, {}, data=data, epoch=2000, to_epoch=200)
+    return results.ratio(measure, {}, {}, data=data, **LATER)
 
 
-def _loss_fell_a_little(results: Results) -> tuple[str, str]:
+def _loss_fell_a_little(results: Results) -> tuple[str, str, str]:
     verdicts, parts = {}, []
     for data, name in DATA.items():
         loss, excess = (_early_to_late(results, measure, data) for measure in ("loss", "excess"))
@@ -92,90 +106,120 @@ def _loss_fell_a_little(results: Results) -> tuple[str, str]:
         verdicts[name] = "true" if little else "false" if loss.high < 1 - LITTLE else f"not known: × {loss}"
         if little and share > 1 - LITTLE:
             verdicts[name] += ", and it could not fall more"
-        parts.append(f"{name}: × {loss}. Of the loss, {share:.1%} is the floor; the rest went × {excess}")
-    return agreed(verdicts), f"From 200 to 2000 epochs, {'; '.join(parts)}."
+        parts.append(f"{name.capitalize()}: {share:.1%} of the loss is the floor; the rest is × {excess}.")
+    return (
+        agreed(verdicts),
+        _decides(results, {}, {}, "loss", **LATER),
+        "\n".join(["From 200 to 2000 epochs:", *parts]),
+    )
 
 
-def _samples_improved(results: Results) -> tuple[str, str]:
-    epochs, verdicts = {"epoch": 2000, "to_epoch": 200}, {}
+def _samples_improved(results: Results) -> tuple[str, str, str]:
+    verdicts = {}
     for data, name in DATA.items():
-        word, _ = _effect(results, "blur", {}, {}, data, **epochs)
+        word, _ = _effect(results, "blur", {}, {}, data, **LATER)
         true = "true" if _early_to_late(results, "blur", data).high < 1 - LITTLE else "a little"
         verdicts[name] = {"helps": true, "harms": "false"}.get(word, word)
-    measured = (_compare(results, {}, {}, measure, **epochs) for measure in ("blur", "energy distance"))
-    return agreed(verdicts), f"From 200 to 2000 epochs: {'; '.join(measured)}."
+    measured = (_compare(results, {}, {}, measure, **LATER) for measure in ("blur", "energy distance"))
+    return (
+        agreed(verdicts),
+        _decides(results, {}, {}, "blur", **LATER),
+        "\n".join(["From 200 to 2000 epochs:", *measured]),
+    )
 
 
 def claims_table(results: Results) -> pd.DataFrame:
-    """The claims of the original report: what it says, the verdict, the numbers, and where one sees it.
+    """The claims of the original report, one a row, as text.
 
-    Ratios are geometric means over seeds with 95 % intervals; below 1, the change makes the samples better.
+    The columns are the verdict; the one number that decides, with its interval and its control; more, which is the rest
+    that was measured; and the name of the figure or the table in which one sees it. Ratios are geometric means over
+    seeds with 95 % intervals; below 1, the change makes the samples better.
     """
     original: dict[str, Any] = {}
     linear_one, short = {"schedule": "linear"}, {**WIDER, "epochs": 500}
     few, many = {"noises": 16, "epochs": 125}, {"noises": 4, "epochs": 500}
+    fixed, fixed_16 = {"fixed_noises": 1}, {"fixed_noises": 16}
     wide, deep, wide_and_falling = {"width": 128}, {"depth": 6}, {**DECAY, "width": 128}
     log_snr = {"timesteps": "log-SNR"}
+
+    def helps(change: Change, to: Change, called: str, *more: str) -> tuple[str, str, str]:
+        return *_helps(results, change, to), "\n".join([f"{called}:", _compare(results, change, to), *more])
+
     rows = [
-        ("The linear ᾱ reaches 0 too early.", *_too_early(), "Figures 2 and 3"),
+        ("The linear ᾱ reaches 0 too early.", *_too_early(), "Figure 2"),
         ("That makes the learning less smooth.", *_smoothness(results), "Linear against sigmoid"),
         (
             "The sigmoid schedule helps.",
-            _verdict(results, original, linear_one),
-            f"Sigmoid instead of linear: {_compare(results, original, linear_one)}; "
-            f"{_compare(results, original, linear_one, 'energy distance')}.",
+            *helps(
+                original,
+                linear_one,
+                "Sigmoid instead of linear",
+                _compare(results, original, linear_one, "energy distance"),
+            ),
             "Linear against sigmoid",
         ),
         (
             "That the output has the input's shape shows that the model is right.",
             *shape_shows_that_a_model_is_right(),
-            "Notebook 2",
+            "What a shape check cannot see",
         ),
-        ("The loss fell only a little.", *_loss_fell_a_little(results), "Figure 4; Excess over the floor"),
+        ("The loss fell only a little.", *_loss_fell_a_little(results), "Excess over the floor"),
         (
             "The quality of the samples improved markedly all the same.",
             *_samples_improved(results),
-            "Figures 9 to 12",
+            "Quality against epochs",
         ),
         (
             "Perhaps the data were noised in too few ways.",
-            _verdict(results, few, original),
-            f"16 noises a point and epoch at as many steps: {_compare(results, few, original)}; 4 noises: "
-            f"{_compare(results, many, original)}.",
+            *helps(
+                few,
+                original,
+                "16 noises a point and epoch, at as many steps",
+                "4 noises:",
+                _compare(results, many, original),
+            ),
             "Ways of noising",
         ),
         (
             "The noise was different each time, so the model learned slowly.",
-            _verdict(results, {"fixed_noises": 1}, original),
-            f"One fixed noise for each point: {_compare(results, {'fixed_noises': 1}, original)}; 16 fixed ones: "
-            f"{_compare(results, {'fixed_noises': 16}, original)}.",
+            *helps(
+                fixed,
+                original,
+                "One fixed noise for each point",
+                "16 fixed ones:",
+                _compare(results, fixed_16, original),
+            ),
             "Ways of noising",
         ),
         (
             "A network of larger capacity might help.",
-            _verdict(results, wide, original),
-            f"Width 128 instead of 64: {_compare(results, wide, original)}. Depth 6 instead of 3: "
-            f"{_compare(results, deep, original)}.",
+            *helps(
+                wide, original, "Width 128 instead of 64", "Depth 6 instead of 3:", _compare(results, deep, original)
+            ),
             "Size of the network",
         ),
         (
             "(Not in the report:) a larger one helps where the learning rate falls.",
-            _verdict(results, wide_and_falling, DECAY),
-            f"Width 128 instead of 64, with a rate that falls: {_compare(results, wide_and_falling, DECAY)}; with the "
-            f"better recipe: {_compare(results, WIDER, MORE_STEPS)}.",
+            *helps(
+                wide_and_falling,
+                DECAY,
+                "Width 128 instead of 64, with a rate that falls",
+                "The same with the better recipe:",
+                _compare(results, WIDER, MORE_STEPS),
+            ),
             "Size of the network",
         ),
         (
             "(Not in the report:) the timesteps were drawn in the wrong way.",
-            _verdict(results, log_snr, original),
-            f"Evenly in log-SNR instead of t: {_compare(results, log_snr, original)}.",
+            *helps(log_snr, original, "Evenly in log-SNR instead of t"),
             "Ways of drawing t",
         ),
         (
             "(Not in the report:) a better recipe does more in 500 epochs than the original's in 2000.",
-            _verdict(results, short, original),
-            f"Better recipe after 500 epochs, original's after 2000: {_compare(results, short, original)}.",
+            *helps(short, original, "The better recipe after 500 epochs, the original's after 2000"),
             "Europe by two recipes",
         ),
     ]
-    return pd.DataFrame(rows, columns=["The report says", "verdict", "measured", "see"]).set_index("The report says")
+    return pd.DataFrame(rows, columns=["The report says", "verdict", "decides", "more", "see"]).set_index(
+        "The report says"
+    )

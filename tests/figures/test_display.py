@@ -16,7 +16,15 @@ from matplotlib.image import imread
 from PIL import Image
 
 from lab_utils.figures import display as module
-from lab_utils.figures.display import quick_png, save_animation, show_animation, show_figure, show_table
+from lab_utils.figures.display import (
+    quick_png,
+    save_animation,
+    show_animation,
+    show_claims,
+    show_figure,
+    show_finding,
+    show_table,
+)
 
 ALT = """A "curve" that's < 1 & falls <script>alert('x')</script>"""
 
@@ -144,13 +152,40 @@ def test_a_table_is_html_and_text_with_its_number(outputs):
     table = pd.DataFrame({"epochs": [200, 2000], "<b>": ["2.9 × floor", "1.9 × floor"]})
     show_table(table, "Table 1", "Sharper & sharper.")
     (data, metadata), _ = outputs
-    label = {"kind": "table", "name": "Table 1", "caption": "Sharper & sharper.", "place": "below"}
-    assert metadata == {"lab": label}
+    assert metadata == {"lab": {"kind": "table", "name": "Table 1", "caption": "Sharper & sharper."}}
     page = Tags(data["text/html"])
     assert page.text == ["epochs", "<b>", "0", "200", "2.9 × floor", "1", "2000", "1.9 × floor"]
     assert "b" not in {tag for tag, _ in page.tags}
     assert data["text/plain"] == table.to_string()
     assert caption_of(outputs) == "**Table 1.** Sharper & sharper."
+
+
+def test_claims_are_a_table_in_which_the_rest_unfolds_and_rows_for_the_report(outputs):
+    columns = ["verdict", "decides", "more", "see"]
+    index = pd.Index(["It is <so>."], name="The report says")
+    claims = pd.DataFrame([["true", "2 < 3", "One line.\nAnother & last.", "Figure 1"]], index, columns)
+    show_claims(claims, "Claims", "What is claimed.")
+    (data, metadata), _ = outputs
+    row = {"claim": "It is <so>.", **claims.iloc[0]}
+    label = {"kind": "claims", "name": "Claims", "caption": "What is claimed.", "rows": [row]}
+    assert metadata == {"lab": label}
+    page = Tags(data["text/html"])
+    shown = ["It is <so>.", "true", "2 < 3", "more", "One line.", "Another & last.", "Figure 1"]
+    assert page.text == ["verdict", "the number that decides", "see", *shown]
+    assert "so" not in {tag for tag, _ in page.tags}
+    assert "last" not in data["text/plain"]
+    assert caption_of(outputs) == "**Claims.** What is claimed."
+
+
+def test_a_finding_is_a_sentence_that_names_its_figure(outputs):
+    show_finding("**2 × real** is little.", "Finding 1", "A map")
+    ((data, metadata),) = outputs
+    assert data == {
+        "text/markdown": "**Finding 1.** **2 × real** is little. (See “A map”.)",
+        "text/plain": "Finding 1. 2 × real is little. (See “A map”.)",
+    }
+    label = {"kind": "finding", "name": "Finding 1", "caption": "**2 × real** is little.", "figure": "A map"}
+    assert metadata == {"lab": label}
 
 
 def test_ipython_publishes_it_as_it_is(monkeypatch):

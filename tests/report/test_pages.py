@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
+from PIL import Image, ImageChops
 
-from lab_utils.report import pages
+from lab_utils.report import front, pages
 from lab_utils.report.__main__ import main
 from lab_utils.report.run import run_notebook
 
@@ -34,7 +35,7 @@ FIGURES = r"""import sys
 import pandas as pd
 from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
-from lab_utils.figures.display import show_animation, show_figure, show_table
+from lab_utils.figures.display import show_animation, show_claims, show_figure, show_finding, show_table
 figure = Figure(figsize=(9, 3))
 line, = figure.subplots().plot([0, 1], [0, 1])
 show_figure(figure, "Figure 4", r"Look at $\bar\alpha_t$: **0.5** of <script>alert(1)</script>.", 'A "line" <script>')
@@ -42,7 +43,14 @@ show_figure(figure, "Figure 10", "Ten.", "The same")
 show_figure(figure, "The <map>", "Another.", "The same")
 show_figure(figure, "The map", "And another.", "The same")
 show_table(pd.DataFrame({"<script>": [1.25]}), "Table 1", "Distances.")
-show_table(pd.DataFrame({"verdict": ["true"]}), "Table 2", "Claims.", top=True)
+claims = pd.DataFrame(
+    [["true", "2 < 3 <b>", "First line.\nSecond line.", "Figure 4"], ["false", "7", "Nothing.", "Nowhere"]],
+    pd.Index(["Claim <one>", "Claim two"], name="The report says"), ["verdict", "decides", "more", "see"])
+show_claims(claims, "Claims", "What is claimed.")
+show_finding(r"**2.5 × real** is the blur & <b>.", "Finding 2", "The map")
+show_finding("**1 %** is little.", "Finding 1", "Tall")
+show_finding("**3 %** has no picture.", "Finding 3", "Not there")
+show_figure(Figure(figsize=(3, 9)), "Tall", "High.", "A tower")
 player = FuncAnimation(figure, lambda i: line.set_ydata([0, i]), frames=2)
 show_animation(player, "Animation 1", "Points fly.", 'Points that "fly"')
 """
@@ -118,17 +126,73 @@ def made(tmp_path_factory):
     return out
 
 
-def test_index_holds_gallery_tables_status_and_facts(made):
+def test_the_first_page_has_its_parts_in_order(made):
+    """What moves, then findings, the numbered figures, claims, and only then the rest."""
     index = Page(made / "index.html")
-    assert index.all("img", "src") == [
-        f"figures/{name}.png" for name in ("figure-04", "figure-10", "the-map", "the-map.2")
-    ]
-    assert index.all("img", "alt")[0] == 'A "line" <script>'
+    moving = ["animation-01.gif", "animation-01.png"]
+    seen = ["tall.png", "the-map.2.png", "figure-04.png", "figure-10.png", "the-map.png", "the-map.2.png", "tall.png"]
+    assert index.all("img", "src") == [f"figures/{name}" for name in (*moving, *seen)]
+    assert all(index.all("img", "alt"))
+    assert index.all("img", "alt")[4] == 'A "line" <script>'
+    parts = ["findings", "figures", "figure-04", "figure-10", "claims", "notebooks", "further", "results", "about"]
+    assert [name for name in index.ids if name in parts] == parts
+
+
+def test_what_moves_is_a_file_that_ends_with_a_rest_and_has_a_still_picture(made):
+    with (
+        Image.open(made / "figures" / "animation-01.gif") as moving,
+        Image.open(made / "figures" / "animation-01.png") as still,
+    ):
+        assert moving.n_frames == 2
+        assert moving.info["loop"] == 0
+        assert moving.info["duration"] == front.FRAME
+        moving.seek(1)
+        assert moving.info["duration"] == front.LAST
+        assert moving.size == still.size
+        difference = ImageChops.difference(moving.convert("RGB"), still.convert("RGB"))
+        assert difference.getbbox() is None, "the still picture is the last one"
+
+
+def test_a_finding_stands_beside_the_picture_that_it_names(made):
+    index = Page(made / "index.html")
+    source = (made / "index.html").read_text(encoding="utf-8")
+    one, two, three = re.findall(r"<section.*?</section>", source, re.DOTALL)
+    assert 'class="tall"' in one
+    assert "<strong>1 %</strong> is little." in one
+    assert 'href="01_good.html#tall"' in one
+    assert "class=" not in two.partition(">")[0]
+    assert "figures/the-map.2.png" in two, "the one of that name, not that of the same address"
+    assert "2.5 × real is the blur & <b>." in index.text
+    assert "<img" not in three
+    assert 'href="01_good.html#finding-03"' in three
+    page = Page(made / "01_good.html")
+    assert "Finding 1. 1 % is little. (See “Tall”.)" in page.text
+    assert page.ids.index("finding-02") < page.ids.index("finding-01"), "there it stands where it was found"
+
+
+def test_claims_are_a_list_with_links_and_what_unfolds(made):
+    index = Page(made / "index.html")
+    (claims,) = re.findall(r'<ul class="claims">.*?</ul>', (made / "index.html").read_text(encoding="utf-8"), re.DOTALL)
+    assert claims.count("<li>") == claims.count("<details>") == 2
+    assert "<p>First line.\nSecond line.</p>" in claims
+    assert 'See <a href="01_good.html#figure-04">Figure 4</a>' in claims
+    assert "See Nowhere<" in claims, "what is not in this report has no link"
+    assert "Claim <one> true 2 < 3 <b> more First line. Second line. See Figure 4" in index.text
+    assert "Claims . What is claimed." in index.text
+
+
+def test_a_report_without_findings_claims_and_movement_has_no_empty_parts(tmp_path):
+    pages.write_pages(tmp_path, [pages.Run(tmp_path / "01.ipynb", new_notebook())], {})
+    index = Page(tmp_path / "index.html")
+    assert index.ids == ["text", "notebooks", "about"]
+    assert index.all("img", "src") == []
+
+
+def test_index_holds_tables_status_and_facts(made):
+    index = Page(made / "index.html")
     assert "Not in this run: Figure 1, Figure 2, Figure 3, Figure 5" in index.text
     assert "1.25" in index.text
     assert "Table 1. Distances." in index.text
-    assert index.ids.index("table-02") < index.ids.index("figure-04") < index.ids.index("table-01")  # claims first
-    assert index.ids.count("table-02") == 1
     assert "Animation 1. Points fly." in index.text
     assert "1 of 2 notebooks failed. 02_bad : ValueError: x < 1" in index.text
     assert re.search(r"01_good How fast\? .* ok \d+\.\d", index.text)
@@ -154,7 +218,7 @@ def test_links_lead_somewhere(made):
     assert "02_bad.html#cell-c1" in pages["01_good.html"].all("a", "href")
     assert "01_good.html#figure-04" in pages["index.html"].all("a", "href")
     for picture in pages["index.html"].all("img", "src"):
-        assert (made / picture).read_bytes().startswith(b"\x89PNG")
+        assert (made / picture).read_bytes().startswith((b"\x89PNG", b"GIF89a"))
 
 
 def test_page_shows_every_kind_of_output(made):
@@ -278,8 +342,8 @@ def test_opens_in_a_browser_without_a_network(made, tmp_path, chromium):
     assert said, shown[-2000:]
     found = json.loads(urllib.parse.unquote(said[1]))
     index, page = found["index.html"], found["01_good.html"]
-    assert (index["images"], index["broken"]) == (4, [])
-    assert (page["images"], page["broken"]) == (7, [])
+    assert (index["images"], index["broken"]) == (9, [])
+    assert (page["images"], page["broken"]) == (8, [])
     assert index["width"] <= 390, "no page is wider than a phone"
     assert page["width"] <= 390
     assert min(page["roots"]) > 10, "square roots are drawn"
@@ -384,4 +448,35 @@ def test_what_is_folded_opens_by_keyboard(made, browser):
     page.reload()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip", "the first stop leads past the links"
+    page.close()
+
+
+def visible(page):
+    """Which of the two pictures one sees, as the end of its address."""
+    return [picture.get_attribute("src")[-3:] for picture in page.locator(".moving img").all() if picture.is_visible()]
+
+
+def test_who_wants_no_movement_sees_the_still_picture(made, browser):
+    """By a box that is reached by keyboard, by the system's setting, or on paper."""
+    page = browser.new_page()
+    page.goto((made / "index.html").as_uri())
+    assert visible(page) == ["gif"]
+    page.get_by_label("Stop the movement").press("Space")
+    assert visible(page) == ["png"]
+    page.get_by_label("Stop the movement").press("Space")
+    page.emulate_media(media="print")
+    assert visible(page) == ["png"]
+    page.emulate_media(media="screen", reduced_motion="reduce")
+    assert visible(page) == ["png"]
+    assert not page.get_by_label("Stop the movement").is_visible()
+    page.close()
+
+
+def test_on_paper_a_claim_has_all_that_was_measured(made, browser):
+    page = browser.new_page()
+    page.goto((made / "index.html").as_uri())
+    more = page.get_by_text("Second line.")
+    assert not more.is_visible()
+    page.emulate_media(media="print")
+    assert more.bounding_box()["height"] > 0
     page.close()

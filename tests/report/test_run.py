@@ -266,7 +266,7 @@ def test_a_report_about_a_file_runs_the_notebook_for_that(folder, tmp_path, monk
     assert not (out / "01_one.html").exists()
     assert "39,1521" in Page(out / "06_own.html").text
     index = Page(out / "index.html")
-    assert "This one is about <script>.csv, 40 points." in index.text
+    assert "This report is about <script>.csv, 40 points." in index.text
     assert "Data <script>.csv, 40 points" in index.text
     assert "Not in this run" not in index.text
 

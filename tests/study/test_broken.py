@@ -21,15 +21,15 @@ def test_a_sound_network_fails_none():
 
 
 def test_the_verdict_turns_if_the_shape_finds_every_mistake(monkeypatch):
-    verdict, measured = shape_shows_that_a_model_is_right()
+    verdict, decides, _ = shape_shows_that_a_model_is_right()
     assert verdict == "false"
-    assert measured.startswith("5 of 5 broken networks pass")
+    assert decides.startswith("5 of 5 broken networks pass")
     monkeypatch.setitem(CHECKS, "shape", lambda model: Finding(0.0, type(model) is DiffusionGenerator))
-    verdict, measured = shape_shows_that_a_model_is_right()
+    verdict, decides, _ = shape_shows_that_a_model_is_right()
     assert verdict == "not refuted"
-    assert measured.startswith("0 of 5 broken networks pass")
+    assert decides.startswith("0 of 5 broken networks pass")
 
 
 def test_a_check_that_sees_nothing_is_not_counted(monkeypatch):
     monkeypatch.setattr(broken, "BROKEN", (DiffusionGenerator,))
-    assert "of these 0 fail" in shape_shows_that_a_model_is_right()[1]
+    assert "that pass it, 0 fail" in shape_shows_that_a_model_is_right()[2]
