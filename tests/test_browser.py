@@ -215,7 +215,7 @@ def test_notebook_4_follows_the_points_back(lab):
 
 
 def test_notebook_6_draws_points_and_learns_them(lab):
-    lab = lab("06_your_own_points.ipynb", "LiveTraining(network")
+    lab = lab("07_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page
     lab.check()
     field = page.locator("svg.dd-scatter-svg")

@@ -6,7 +6,7 @@
 Each notebook's tasks stand in a module of their own; `Task` does the asking.
 """
 
-from lab_utils.exercises.floors import best_epsilon, copied_share, excess
+from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
@@ -23,11 +23,12 @@ from lab_utils.exercises.training import avoidable, epoch, loss
 # notebook → its tasks, in their order there
 TASKS: dict[str, tuple[Task, ...]] = {
     "01": (q_step, q_sample, wasted, alphas_and_betas),
-    "02": (waves, time_matters, silent_loss),
+    "02": (waves, time_matters, best_epsilon, silent_loss),
     "03": (loss, epoch, avoidable),
     "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, ddim_step),
-    "05": (best_epsilon, excess, copied_share),
-    "06": (chances, places, normalised, multiple),
+    "05": (excess, excess_in_nats),
+    "06": (copied_share,),
+    "07": (chances, places, normalised, multiple),
 }
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "ddim_step",
     "epoch",
     "excess",
+    "excess_in_nats",
     "loss",
     "multiple",
     "normalised",

@@ -1,4 +1,4 @@
-"""The tasks of notebook 5: the best denoiser, the excess over it, and copies."""
+"""The tasks about what is best: the best denoiser, the excess over it, also in nats, and copies."""
 
 from __future__ import annotations
 
@@ -112,6 +112,35 @@ excess = Task(
             lambda a, b: (a.square() - b.square()).mean()
         ),
         "that is the root of it.": lambda a, b: (a - b).square().mean().sqrt(),
+    },
+    tolerance=1e-5,
+)
+
+
+def _excess_in_nats(errors: Tensor, log_snr: Tensor) -> Tensor:
+    return -0.5 * torch.trapezoid(errors, log_snr)
+
+
+excess_in_nats = Task(
+    "the excess in nats",
+    _excess_in_nats,
+    lambda: [(draw(30).square(), 8 - draw(30, seed=1).square().cumsum(0))],
+    {
+        "the wrong sign: λ falls along the timesteps, so the integral over it comes out negative. Turn its "
+        "sign.": lambda e, s: -_excess_in_nats(e, s),
+        "the half is missing.": lambda e, s: 2 * _excess_in_nats(e, s),
+        "the half is missing, and the sign is wrong, because λ falls.": lambda e, s: -2 * _excess_in_nats(e, s),
+        "that is the sum over the levels; the integral weighs each with how much λ changes there.": lambda e, s: (
+            0.5 * e.sum()
+        ),
+        "that is the mean over the levels; the integral weighs each with how much λ changes there.": lambda e, s: (
+            0.5 * e.mean()
+        ),
+        "that is the mean over λ; the integral is not divided by the length of its way.": lambda e, s: (
+            _excess_in_nats(e, s) / (s[0] - s[-1])
+        ),
+        "y and x have changed places: the errors are integrated over λ.": lambda e, s: -0.5 * torch.trapezoid(s, e),
+        "the errors are squared once more; they are squares already.": lambda e, s: _excess_in_nats(e.square(), s),
     },
     tolerance=1e-5,
 )

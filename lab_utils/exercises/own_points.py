@@ -1,4 +1,4 @@
-"""The tasks of notebook 6: from a picture to points, from points to what a model sees, and what a distance is worth."""
+"""The tasks of notebook 7: from a picture to points, from points to what a model sees, and what a distance is worth."""
 
 from __future__ import annotations
 

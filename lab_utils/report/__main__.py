@@ -33,7 +33,7 @@ from lab_utils.report.pages import PRINT, Run, facts, write_pages
 from lab_utils.report.printing import ReportError, browser, print_pdf
 from lab_utils.report.run import canonical, run_notebook
 
-OWN = "06"  # the notebook about points of one's own
+OWN = "07"  # the notebook about points of one's own
 MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
 
 

@@ -1,4 +1,4 @@
-"""Notebook 6 about points of one's own: whatever they are, its cells run, and what it says of them is so.
+"""Notebook 7 about points of one's own: whatever they are, its cells run, and what it says of them is so.
 
 The cells run here as they stand, in one namespace, but with a small network and the points as a file, and without the
 animation. `tests/long` runs the whole notebook.
@@ -17,7 +17,7 @@ from odd_points import KINDS, ring
 from lab_utils.base.files import DATA_OPTIONS_VARIABLE, DATA_VARIABLE, PROJECT
 from lab_utils.measure import compare
 
-NOTEBOOK = PROJECT / "notebooks" / "06_your_own_points.ipynb"
+NOTEBOOK = PROJECT / "notebooks" / "07_your_own_points.ipynb"
 FEWER = {"width=128": "width=8", "noises=max(1, 5000 // len(data.train))": "noises=1"}
 LEFT_OUT = ("own-35", "own-36")  # the animation
 CELLS = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]

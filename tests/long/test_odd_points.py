@@ -1,4 +1,4 @@
-"""Notebook 6 about points that are hard on a model, whole, as `make report DATA=…` runs it: no cell fails."""
+"""Notebook 7 about points that are hard on a model, whole, as `make report DATA=…` runs it: no cell fails."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from odd_points import KINDS
 from lab_utils.base.files import DATA_OPTIONS_VARIABLE, DATA_VARIABLE, PROJECT
 from lab_utils.report.run import run_notebook
 
-NAME = "06_your_own_points.ipynb"
+NAME = "07_your_own_points.ipynb"
 
 
 @pytest.mark.parametrize(("points", "warning"), KINDS.values(), ids=KINDS)

@@ -258,13 +258,13 @@ def test_the_bar_ticks_on_a_terminal(monkeypatch):
 def test_a_report_about_a_file_runs_the_notebook_for_that(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("DDPM_LAB_DATA", "")  # so that what is set here goes away again
     save(folder / "01_one.ipynb", "# One")
-    save(folder / "06_own.ipynb", "import os\nprint(open(os.environ['DDPM_LAB_DATA']).read())")
+    save(folder / "07_own.ipynb", "import os\nprint(open(os.environ['DDPM_LAB_DATA']).read())")
     data = tmp_path / "<script>.csv"
     data.write_text("x,y\n" + "".join(f"{i},{i * i}\n" for i in range(40)))
     code, out = run(folder, "--data", str(data))
     assert code == 0
     assert not (out / "01_one.html").exists()
-    assert "39,1521" in Page(out / "06_own.html").text
+    assert "39,1521" in Page(out / "07_own.html").text
     index = Page(out / "index.html")
     assert "This report is about <script>.csv, 40 points." in index.text
     assert "Data <script>.csv, 40 points" in index.text
@@ -287,7 +287,7 @@ def test_a_report_about_a_file_runs_the_notebook_for_that(folder, tmp_path, monk
 def test_a_file_that_no_model_can_learn_is_refused_before_anything_runs(
     folder, tmp_path, capsys, content, options, says
 ):
-    save(folder / "06_own.ipynb", "# Own")
+    save(folder / "07_own.ipynb", "# Own")
     (tmp_path / "my.csv").write_text(content)
     code, out = run(folder, "--data", str(tmp_path / "my.csv"), *options)
     assert code == 2
@@ -303,13 +303,13 @@ def test_the_notebook_reads_the_columns_that_the_command_names(folder, tmp_path,
     code = """from lab_utils.points import chosen_options, chosen_source, own_points
 table = own_points(chosen_source(), **chosen_options())
 print(table.columns, table.points[-1].tolist(), table.classes, len(table.points))"""
-    save(folder / "06_own.ipynb", code)
+    save(folder / "07_own.ipynb", code)
     rows = "".join(f"{i},{i}.5,k{i % 2},{-i}\n" for i in range(40))
     (tmp_path / "my.csv").write_text('id,"x, in m",kind,y\n' + rows + "40,,k0,\n")
     options = ("--columns", '"x, in m",3', "--label", "kind", "--missing", "drop")
     code, out = run(folder, "--data", str(tmp_path / "my.csv"), *options)
     assert code == 0
-    assert "('x, in m', 'y') [39.5, -39.0] ('k0', 'k1') 40" in Page(out / "06_own.html").text
+    assert "('x, in m', 'y') [39.5, -39.0] ('k0', 'k1') 40" in Page(out / "07_own.html").text
     assert "1 of 41 rows lack a value and are left out" in capsys.readouterr().err
 
 
@@ -323,7 +323,7 @@ def test_columns_without_data_are_refused(folder, capsys):
 def test_a_report_about_a_file_leaves_the_course_s_report_alone(folder, tmp_path, monkeypatch):
     for name in ("DDPM_LAB_DATA", "DDPM_LAB_DATA_OPTIONS"):
         monkeypatch.setenv(name, "")
-    save(folder / "06_own.ipynb", "# Own")
+    save(folder / "07_own.ipynb", "# Own")
     (tmp_path / "my.csv").write_text("".join(f"{i},{i * i}\n" for i in range(40)))
     monkeypatch.setattr(making, "PROJECT", tmp_path)
     monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))

@@ -1,6 +1,6 @@
-"""Notebook 5's sentences hold of the stored table, and each breaks when the table says otherwise.
+"""What notebooks 5 and 6 say holds of the stored table, and each sentence breaks when the table says otherwise.
 
-Its cells that need the stored table only have the tag "stored". They run here without their pictures, first with the
+Their cells that need the stored table only have the tag "stored". They run here without their pictures, first with the
 table as it is, then with one in which a few trainings came out otherwise.
 """
 
@@ -14,26 +14,31 @@ from lab_utils.base.files import PROJECT
 from lab_utils.study.sweeps import BASE, DECAY, DETAIL, FINE, MORE_STEPS, TABLE, WIDER
 from lab_utils.study.table import read_table, select
 
-PATH = PROJECT / "notebooks" / "05_why_the_loss_hardly_falls.ipynb"
-CELLS = [
-    ("".join(cell["source"]), cell["metadata"].get("tags", []))
-    for cell in json.loads(PATH.read_text(encoding="utf-8"))["cells"]
-    if cell["cell_type"] == "code"
-]
-TAGGED = [source for source, tags in CELLS if "stored" in tags]
+NAMES = "05_why_the_loss_hardly_falls", "06_what_makes_samples_better"
+CELLS = {
+    name: [
+        ("".join(cell["source"]), cell["metadata"].get("tags", []))
+        for cell in json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    for name in NAMES
+}
+TAGGED = {name: [source for source, tags in cells if "stored" in tags] for name, cells in CELLS.items()}
 
 
-def imports():
+def imports(name):
     """The notebook's imports, without what its first cell does besides."""
-    first = ast.parse(CELLS[0][0])
+    first = ast.parse(CELLS[name][0][0])
     return ast.Module([line for line in first.body if isinstance(line, ast.Import | ast.ImportFrom)], [])
 
 
 @pytest.fixture(scope="module")
 def imported():
-    names = {}
-    exec(compile(imports(), PATH.name, "exec"), names)
-    return names
+    """Notebook → the names that it imports."""
+    found = {name: {} for name in NAMES}
+    for name, names in found.items():
+        exec(compile(imports(name), name, "exec"), names)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +48,17 @@ def table():
 
 def holds(imported, table):
     """Run the cells with a table, up to the first sentence that does not hold."""
-    names = imported | {"read_table": lambda _: table, "copied_share": lambda multiple, n, m: (multiple - 1) * n / m}
-    names |= dict.fromkeys(
-        ("figures", "show_claims", "show_figure", "show_finding", "show_table", "print"), MagicMock()
-    )
-    for source in TAGGED:
-        exec(compile(source, PATH.name, "exec"), names)
+    for name, sources in TAGGED.items():
+        names = imported[name] | {"read_table": lambda _: table, "copied_share": lambda m, n, k: (m - 1) * n / k}
+        names |= dict.fromkeys(
+            ("figures", "show_claims", "show_figure", "show_finding", "show_table", "print"), MagicMock()
+        )
+        for source in sources:
+            exec(compile(source, name, "exec"), names)
 
 
-def test_what_the_notebook_says_is_what_the_stored_table_says(imported, table):
-    assert len(TAGGED) > 15
+def test_what_the_notebooks_say_is_what_the_stored_table_says(imported, table):
+    assert [len(sources) for sources in TAGGED.values()] > [2, 15]
     holds(imported, table)
 
 
