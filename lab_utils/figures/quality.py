@@ -18,6 +18,7 @@ from lab_utils.figures.style import (
     GREY,
     ORANGE,
     PALE,
+    PURPLE,
     RISING,
     STYLE,
     canvas,
@@ -30,6 +31,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "DDIM, η = 1": {"color": GREEN, "marker": "^", "linestyle": "-."},
     "DDIM": {"color": ORANGE, "marker": "s", "linestyle": "--"},
     "DPM-Solver++(2M)": {"color": BLUE, "marker": "o", "linestyle": "-"},
+    "SDE-DPM-Solver++(2M)": {"color": PURPLE, "marker": "D", "linestyle": "-"},
 }
 
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#555555", "#C9C9C9"
+PURPLE = "#CC79A7"
 LINES: dict[str, dict[str, Any]] = {
     "linear": {"color": ORANGE, "linestyle": "--", "marker": "s"},
     "sigmoid": {"color": BLUE, "linestyle": "-", "marker": "o"},
