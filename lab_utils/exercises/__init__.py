@@ -12,10 +12,12 @@ from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wast
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
 from lab_utils.exercises.reverse import (
     ddim_step,
+    mystery,
     posterior_mean,
     posterior_variance,
     reverse_mean,
     sampling_loop,
+    which_mistake,
 )
 from lab_utils.exercises.task import NotYet, Task
 from lab_utils.exercises.training import avoidable, epoch, loss
@@ -25,7 +27,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "01": (q_step, q_sample, wasted, alphas_and_betas),
     "02": (waves, time_matters, best_epsilon, silent_loss),
     "03": (loss, epoch, avoidable),
-    "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, ddim_step),
+    "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, which_mistake, ddim_step),
     "05": (excess, excess_in_nats),
     "06": (copied_share,),
     "07": (chances, places, normalised, multiple),
@@ -46,6 +48,7 @@ __all__ = [
     "excess_in_nats",
     "loss",
     "multiple",
+    "mystery",
     "normalised",
     "places",
     "posterior_mean",
@@ -58,4 +61,5 @@ __all__ = [
     "time_matters",
     "wasted",
     "waves",
+    "which_mistake",
 ]

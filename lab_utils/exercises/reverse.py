@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -272,6 +273,29 @@ sampling_loop = Task(
         ),
     },
     tolerance=1e-5,
+)
+
+
+def mystery(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) -> Tensor:
+    """A sampling loop with one of the known mistakes. Its readings tell which."""
+    points: Tensor = sampling_loop.mistake("one point's noise")(epsilon, x_T, noises, schedule)
+    return points
+
+
+_SOUND = "that one reads what a sound loop does, and the mystery's energy distance is hundreds of times real."
+_NEAR = "there the blur is lower than that of the sound loop; the mystery's is higher."
+_FAR = "there the points fly apart, and the RMS is in the hundreds; the mystery's is not."
+
+which_mistake = Task(
+    "which mistake is it?",
+    lambda: 7.0,
+    lambda: [()],
+    {
+        f"row {row}? Not that one: {says}": partial(float, row)
+        for says, rows in ((_SOUND, (1, 5, 8)), (_NEAR, (2, 3)), (_FAR, (4, 6, 9)))
+        for row in rows
+    },
+    well="one draw of the new noise served for all points",
 )
 
 

@@ -1,6 +1,5 @@
 """What was asked over many trainings, and the verdicts."""
 
-from lab_utils.study import few_steps, sampler_study
 from lab_utils.study.claims import claims_table
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.results import Interval, Results
@@ -45,7 +44,6 @@ __all__ = [
     "claims_table",
     "described",
     "effect",
-    "few_steps",
     "loss_finding",
     "measure_model",
     "read_table",
