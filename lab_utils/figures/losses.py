@@ -88,7 +88,7 @@ def excess(
     timesteps: int,
     window: int = 200,
 ) -> Figure:
-    """What of the loss could go away, on logarithmic axes: against the epoch, and against t at some epochs.
+    """What of the loss could go away: against the epoch, on logarithmic axes, and against t at some epochs.
 
     Args:
         checkpoints: schedule → epochs, and the mean excess there.
@@ -113,8 +113,8 @@ def excess(
             axes.plot(
                 centres(values, timesteps), np.asarray(values), color=color, label=f"{epoch} epochs", linewidth=1.5
             )
-        axes.set(yscale="log", xlabel="timestep t", title=f"{name}, along t", ylim=(1e-6, 1))
-    others[0].legend(loc="lower left")
+        axes.set(xlabel="timestep t", title=f"{name}, along t", xlim=(0, timesteps), ylim=(0, None))
+    others[0].legend(loc="upper right")
     return figure
 
 

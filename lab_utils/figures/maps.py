@@ -188,31 +188,29 @@ def walks(
     extent: Extent,
     labels: tuple[str, str] = ("x", "y"),
 ) -> Figure:
-    """The ways of one point from noise to data.
+    """The ways of one point from noise (a dot) to data (a star), side by side.
 
     Args:
-        walks: way → (k, 2) where the point is after more and more steps, in the data's own units.
+        walks: way, three at most → (k, 2) where the point is after more and more steps, in the data's own units.
         starts: (n, 2) all points of noise that could be chosen.
         behind: (m, 2) real points.
         extent: left, right, bottom, top.
         labels: of the axes.
     """
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
-    figure, (axes,) = canvas(1, 1, 0.5 + WIDTH * 0.95 * shape)
+    figure, all_axes = canvas(1, len(walks), 0.8 + WIDTH * 0.95 / len(walks) * shape, sharex=True, sharey=True)
     figure.set_dpi(EXPLORER_DPI)
-    scatter(axes, behind, 1.0, PALE, 1)
-    x, y = np.asarray(starts).T
-    axes.scatter(x, y, s=14, facecolors="none", edgecolors=GREY, linewidths=0.7, zorder=2)
-    looks = (BLUE, "-", 4.0, 0.35), (ORANGE, "--", 2.0, 1), (GREEN, "-", 0.9, 1)  # the last two are seen on the first
-    for (name, walk), (color, dashes, width, alpha) in zip(walks.items(), looks, strict=False):
+    x_starts, y_starts = np.asarray(starts).T
+    for axes, (name, walk), color in zip(all_axes, walks.items(), (BLUE, ORANGE, GREEN), strict=False):
+        scatter(axes, behind, 0.4, PALE, 1)
+        axes.scatter(x_starts, y_starts, s=8, facecolors="none", edgecolors=GREY, linewidths=0.5, zorder=2)
         x, y = np.asarray(walk).T
-        axes.plot(x, y, color=color, linestyle=dashes, linewidth=width, alpha=alpha, label=name, zorder=3)
-        axes.plot(x[-1:], y[-1:], color=color, marker="*", markersize=13, markeredgecolor="white", zorder=4)
-    axes.plot(*np.asarray(next(iter(walks.values())))[0], color="black", marker="o", markersize=7, zorder=4)
-    axes.set(xlabel=labels[0], ylabel=labels[1])
-    axes.set_title("from noise (black dot) to data (stars)", y=1.01)
-    fix(axes, extent)
-    axes.legend(loc="lower left")
+        axes.plot(x, y, color=color, linewidth=1.2, zorder=3)
+        axes.plot(x[:1], y[:1], color="black", marker="o", markersize=5, zorder=4)
+        axes.plot(x[-1:], y[-1:], color=color, marker="*", markersize=10, markeredgecolor="black", zorder=5)
+        axes.set(title=name, xlabel=labels[0])
+        fix(axes, extent)
+    all_axes[0].set_ylabel(labels[1])
     return figure
 
 
@@ -246,5 +244,5 @@ def differences(
         axes.grid(visible=False)
         axes.set_facecolor("#EEEEEE")
     all_axes[-1].set_xlabel(labels[0])
-    figure.colorbar(image, ax=all_axes, label="standard deviations: generated − real", shrink=0.8, extend="both")
+    figure.colorbar(image, ax=all_axes, label="difference, in standard deviations", shrink=0.8, extend="both")
     return figure

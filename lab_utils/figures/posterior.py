@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.style import (
@@ -46,6 +46,22 @@ def _chart(axes: Axes, known: Knowledge, points: ArrayLike, extent: Extent, labe
     fix(axes, extent)
 
 
+def _near(known: Knowledge, points: NDArray[Any], extent: Extent) -> Extent:
+    """The part of `extent`, of the same shape, that holds the truth, what is seen, and where most may come from."""
+    chances = np.asarray(known.chances)
+    likely = points[
+        np.argsort(chances)[::-1][: int((np.sort(chances)[::-1].cumsum() < 0.99 * chances.sum()).sum()) + 1]
+    ]
+    places = np.concatenate([likely, [np.asarray(known.seen), np.asarray(known.origin)]])
+    middle = (places.max(axis=0) + places.min(axis=0)) / 2
+    whole = np.array([extent[1] - extent[0], extent[3] - extent[2]])
+    share = min(1.0, 1.3 * float(((places.max(axis=0) - places.min(axis=0)) / whole).max()))
+    if share > 0.8:
+        return extent
+    half = share * whole / 2
+    return middle[0] - half[0], middle[0] + half[0], middle[1] - half[1], middle[1] + half[1]
+
+
 @mpl.rc_context(STYLE)
 def posterior(
     known: Knowledge, points: ArrayLike, floor: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
@@ -76,13 +92,19 @@ def posterior(
 def posteriors(
     stages: Sequence[Knowledge], points: ArrayLike, extent: Extent, labels: tuple[str, str] = ("x", "y")
 ) -> Figure:
-    """Where a point may come from that was noised to each of several t. Arguments as for `posterior`."""
+    """Where a point may come from that was noised to each of several t. Arguments as for `posterior`.
+
+    Each map shows no more of `extent` than is needed to see the likely points, so they are of different scales.
+    """
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     rows = -(-len(stages) // 2)
-    figure, all_axes = canvas(rows, 2, 0.4 + rows * (0.5 + WIDTH / 2 * shape), sharex=True, sharey=True)
+    figure, all_axes = canvas(rows, 2, 0.4 + rows * (0.5 + WIDTH / 2 * shape))
     for axes, known in zip(all_axes, stages, strict=False):
-        _chart(axes, known, points, extent, labels)
-        axes.label_outer()
+        near = _near(known, np.asarray(points), extent)
+        _chart(axes, known, points, near, labels)
+        axes.set_title(f"t = {known.t}, {near[1] - near[0]:.0f} across", y=1.02)
+        if axes is not all_axes[0] and axes is not all_axes[2 % len(all_axes)]:
+            axes.set_ylabel("")
     for axes in all_axes[len(stages) :]:
         axes.set_visible(False)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -65,12 +65,14 @@ def test_around_holds_all_points_and_a_margin():
 
 def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
     ways = {"DDPM": points[:5], "DDIM": np.concatenate([points[:1], -points[1:5]])}
-    (axes,) = figures.walks(ways, points, points, EXTENT).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["DDPM", "DDIM"]
-    lines = {line.get_label(): line for line in axes.lines}
-    assert np.allclose(lines["DDIM"].get_xydata(), ways["DDIM"])
-    stars = [line for line in axes.lines if line.get_marker() == "*"]
-    assert np.allclose([star.get_xydata()[0] for star in stars], [way[-1] for way in ways.values()])
+    panels = figures.walks(ways, points, points, EXTENT).axes
+    assert [axes.get_title() for axes in panels] == ["DDPM", "DDIM"]
+    for axes, way in zip(panels, ways.values(), strict=True):
+        line, start, star = axes.lines
+        assert np.allclose(line.get_xydata(), way)
+        assert np.allclose(start.get_xydata(), points[:1])
+        assert star.get_marker() == "*"
+        assert np.allclose(star.get_xydata(), way[-1:])
 
 
 def known(n):
@@ -89,11 +91,18 @@ def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(poi
     assert marked == {"what is seen": [1.5, 2.5], "the best guess": [1.2, 2.2], "the truth": [1.0, 2.0]}
 
 
-def test_several_posteriors_share_their_axes(points):
-    figure = figures.posteriors([known(len(points))] * 3, points, EXTENT)
+def test_several_posteriors_show_as_much_as_is_needed_and_no_more_than_the_whole(points):
+    near, wide = known(len(points)), known(len(points))
+    everywhere = replace(wide, chances=torch.full((len(points),), 1 / len(points)))
+    figure = figures.posteriors([near, everywhere, near], 0.999 * points, EXTENT)
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title() for axes in shown] == ["t = 300"] * 3
-    assert {(*axes.get_xlim(), *axes.get_ylim()) for axes in shown} == {EXTENT}
+    assert [axes.get_title().partition(",")[0] for axes in shown] == ["t = 300"] * 3
+    left, right, low, high = (*shown[0].get_xlim(), *shown[0].get_ylim())
+    for x, y in (near.origin, near.seen, 0.999 * points[0], 0.999 * points[1]):
+        assert left <= x <= right
+        assert low <= y <= high
+    assert (right - left) / (high - low) == pytest.approx((EXTENT[1] - EXTENT[0]) / (EXTENT[3] - EXTENT[2]))
+    assert right - left < EXTENT[1] - EXTENT[0]
 
 
 def test_the_view_of_a_training_shows_its_floor_its_excess_and_its_samples(points):
@@ -225,7 +234,7 @@ def test_loss_and_floor_along_t_are_drawn_on_the_same_axes(timesteps):
     assert top == pytest.approx(0.9)
 
 
-def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
+def test_the_excess_is_drawn_over_epochs_on_logarithmic_axes_and_along_t_on_linear_ones():
     along = {name: {200: np.full(20, 1e-2), 2000: np.full(20, 1e-3)} for name in ("linear", "a schedule of one's own")}
     checkpoints = {name: ([200, 2000], [0.01, 0.005]) for name in along}
     curve = np.linspace(0.02, 0.01, 500)
@@ -234,7 +243,7 @@ def test_the_excess_is_drawn_over_epochs_and_along_t_on_logarithmic_axes():
     smooth, marks = left.lines[:2]
     assert smooth.get_ydata()[0] == pytest.approx(curve[:100].mean())
     assert list(marks.get_ydata()) == [0.01, 0.005]
-    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear"]
     assert [len(axes.lines) for axes in (middle, right)] == [2, 2]
     assert len({to_hex(line.get_color()) for line in right.lines}) == 2
     assert middle.get_ylim() == right.get_ylim()
