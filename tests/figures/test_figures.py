@@ -92,17 +92,20 @@ def test_the_posterior_shows_likely_points_alone_and_the_likelier_the_larger(poi
 
 
 def test_several_posteriors_show_as_much_as_is_needed_and_no_more_than_the_whole(points):
-    near, wide = known(len(points)), known(len(points))
-    everywhere = replace(wide, chances=torch.full((len(points),), 1 / len(points)))
-    figure = figures.posteriors([near, everywhere, near], 0.999 * points, EXTENT)
+    here = torch.tensor(points[0])
+    certain = torch.eye(len(points))[0]
+    near = replace(known(len(points)), origin=here, seen=here + 0.2, guess=here, chances=certain)
+    everywhere = replace(near, chances=torch.full((len(points),), 1 / len(points)))
+    figure = figures.posteriors([near, everywhere, near], points, EXTENT)
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title().partition(",")[0] for axes in shown] == ["t = 300"] * 3
     left, right, low, high = (*shown[0].get_xlim(), *shown[0].get_ylim())
-    for x, y in (near.origin, near.seen, 0.999 * points[0], 0.999 * points[1]):
+    for x, y in (points[0], points[0] + 0.2):
         assert left <= x <= right
         assert low <= y <= high
     assert (right - left) / (high - low) == pytest.approx((EXTENT[1] - EXTENT[0]) / (EXTENT[3] - EXTENT[2]))
-    assert right - left < EXTENT[1] - EXTENT[0]
+    assert right - left < 1
+    assert (*shown[1].get_xlim(), *shown[1].get_ylim()) == EXTENT
 
 
 def test_the_view_of_a_training_shows_its_floor_its_excess_and_its_samples(points):
