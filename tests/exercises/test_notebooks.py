@@ -52,6 +52,18 @@ def test_a_name_that_is_only_used_or_is_a_functions_own_is_left(source):
     assert lost(new_notebook(cells=[solution, new_code_cell(source)])) == set()
 
 
+# --- cells that can be read
+
+
+LINES = 25
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_has_more_lines_than_can_be_read_at_once(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.source for cell in cells if len(cell.source.splitlines()) > LINES] == []
+
+
 # --- words
 
 

@@ -6,6 +6,7 @@ table as it is, then with one in which a few trainings came out otherwise.
 
 import ast
 import json
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
@@ -49,7 +50,8 @@ def table():
 def holds(imported, table):
     """Run the cells with a table, up to the first sentence that does not hold."""
     for name, sources in TAGGED.items():
-        names = imported[name] | {"read_table": lambda _: table, "copied_share": lambda m, n, k: (m - 1) * n / k}
+        study = SimpleNamespace(**vars(imported[name]["study"]) | {"read_table": lambda _: table})
+        names = imported[name] | {"study": study, "copied_share": lambda m, n, k: (m - 1) * n / k}
         names |= dict.fromkeys(
             ("figures", "show_claims", "show_figure", "show_finding", "show_table", "print"), MagicMock()
         )
