@@ -20,13 +20,13 @@ from lab_utils.exercises.reverse import (
     which_mistake,
 )
 from lab_utils.exercises.task import NotYet, Task
-from lab_utils.exercises.training import avoidable, epoch, loss
+from lab_utils.exercises.training import avoidable, loss, one_epoch
 
 # notebook → its tasks, in their order there
 TASKS: dict[str, tuple[Task, ...]] = {
     "01": (q_step, q_sample, wasted, alphas_and_betas),
     "02": (waves, time_matters, best_epsilon, silent_loss),
-    "03": (loss, epoch, avoidable),
+    "03": (loss, one_epoch, avoidable),
     "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, which_mistake, ddim_step),
     "05": (excess, excess_in_nats),
     "06": (copied_share,),
@@ -43,13 +43,13 @@ __all__ = [
     "chances",
     "copied_share",
     "ddim_step",
-    "epoch",
     "excess",
     "excess_in_nats",
     "loss",
     "multiple",
     "mystery",
     "normalised",
+    "one_epoch",
     "places",
     "posterior_mean",
     "posterior_variance",

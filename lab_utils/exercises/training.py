@@ -216,7 +216,7 @@ def _wrong(**how: Any) -> Callable[..., float]:
     return lambda *question: _epoch(*question, **how)
 
 
-epoch = Task(
+one_epoch = Task(
     "one epoch of the loop",
     _whole_epoch,
     lambda: [_question()],

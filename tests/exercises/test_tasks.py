@@ -863,7 +863,7 @@ def right_best(x_t, points, kept):
         (exercises.normalised, lambda p: (p - p.mean(0)) / p.var(0, correction=0).mean() ** 0.5),
         (exercises.multiple, lambda d, b: d.mean() / b[~torch.eye(len(b), dtype=torch.bool)].mean()),
         (exercises.multiple, lambda d, b: d.mean() / np.mean([b[i, j] for i in range(len(b)) for j in range(i)])),
-        (exercises.epoch, right_epoch),
+        (exercises.one_epoch, right_epoch),
         (
             exercises.silent_loss,
             lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2),
