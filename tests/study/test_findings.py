@@ -8,9 +8,9 @@ import pytest
 
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.results import Results
-from lab_utils.study.sweeps import BASE, WIDER
+from lab_utils.study.sweeps import BASE, BETTER
 
-BETTER = {**WIDER, "epochs": 500}
+SHORT = {**BETTER, "epochs": 500}
 
 
 def results(*, floor=0.35, late_loss=0.36, late_blur=2.0, better_blur=1.25):
@@ -21,7 +21,7 @@ def results(*, floor=0.35, late_loss=0.36, late_blur=2.0, better_blur=1.25):
         rows += [
             {**BASE, "epoch": 200, "seed": seed, "loss": 0.365, "floor": floor, "blur": 2.5 * chance},
             {**BASE, "epoch": 2000, "seed": seed, "loss": late_loss, "floor": floor, "blur": late_blur},
-            {**BASE, **BETTER, "epoch": 500, "seed": seed, "blur": better_blur * chance},
+            {**BASE, **SHORT, "epoch": 500, "seed": seed, "blur": better_blur * chance},
         ]
     return Results(pd.DataFrame(rows).assign(data="cities"))
 
@@ -34,7 +34,7 @@ def sample(blur, strays, width=2.0):
 
 FINDINGS = {
     "loss": lambda: loss_finding(results()),
-    "recipe": lambda: recipe_finding(results(), BETTER),
+    "recipe": lambda: recipe_finding(results(), SHORT),
     "strays": lambda: strays_finding(sample(1.01, 8.8), sample(1, 2.3), sample(1, 1.2)),
 }
 
@@ -52,10 +52,10 @@ def test_the_numbers_are_those_of_the_table_and_change_with_it():
     assert "from 2.50 to 2.00 × real" in loss_finding(results())
     assert loss_finding(results(floor=0.342)).startswith("**95.0 %**")
     assert "from 2.50 to 1.80 × real" in loss_finding(results(late_blur=1.8))
-    assert recipe_finding(results(), BETTER).startswith("**1.25 × real**")
-    assert "after 500 epochs" in recipe_finding(results(), BETTER)
-    assert recipe_finding(results(better_blur=1.5), BETTER).startswith("**1.50 × real**")
-    assert "reads 2.10 × real after 2000" in recipe_finding(results(late_blur=2.1), BETTER)
+    assert recipe_finding(results(), SHORT).startswith("**1.25 × real**")
+    assert "after 500 epochs" in recipe_finding(results(), SHORT)
+    assert recipe_finding(results(better_blur=1.5), SHORT).startswith("**1.50 × real**")
+    assert "reads 2.10 × real after 2000" in recipe_finding(results(late_blur=2.1), SHORT)
     strays = strays_finding(sample(0.98, 7), sample(1, 2.5), sample(1, 0.9))
     assert re.findall(r"\d\.\d+", strays) == ["7.0", "0.98", "2.5", "0.9"]
 
@@ -67,7 +67,7 @@ def test_the_numbers_are_those_of_the_table_and_change_with_it():
         (lambda: loss_finding(results(late_loss=0.3, floor=0.29)), "the loss falls by 17.8%"),
         (lambda: loss_finding(results(late_loss=0.37)), "the loss falls by -1.4%"),
         (lambda: loss_finding(results(late_blur=2.5)), "more epochs and the blur: no difference seen"),
-        (lambda: recipe_finding(results(better_blur=2.2), BETTER), "the better recipe and the blur: harms"),
+        (lambda: recipe_finding(results(better_blur=2.2), SHORT), "the better recipe and the blur: harms"),
         (lambda: strays_finding(sample(1.2, 8), sample(1, 2), sample(1, 1)), "the blur reads 1.20"),
         (lambda: strays_finding(sample(1, 8), sample(1, 5), sample(1, 1)), "strays: 8.0, 5.0 and 1.0"),
         (lambda: strays_finding(sample(1, 8, width=9), sample(1, 2), sample(1, 1)), "strays: 8.0, 2.0 and 1.0"),
