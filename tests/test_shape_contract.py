@@ -188,6 +188,12 @@ OTHERS = {
     ("measure.matrices.prepared", "sets"): "what the benchmark has checked",
     ("measure.matrices.without_blocks", "points"): "what the benchmark has checked",
     ("measure.distance.array_of", "points"): "what a distance has checked",
+    **{
+        (f"exercises.{name}", argument): "an exercise's own network or loop, asked by a student's function"
+        for name, arguments in {"training.Watched.forward": ("x_t", "t"), "reverse.mystery": ("x_T", "noises")}.items()
+        for argument in arguments
+    },
+    ("figures.arrows.arrows", "points"): "tests/figures/test_figures.py: the data of a notebook",
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
     ("exercises.questions.check_time", "t"): "the same",

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from matplotlib.quiver import Quiver
 
 from lab_utils import figures
 from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
+from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.quality import SAMPLERS
 from lab_utils.measure import neighbours
@@ -73,6 +75,20 @@ def test_the_ways_of_a_point_begin_together_and_end_at_stars(points):
         assert np.allclose(start.get_xydata(), points[:1])
         assert star.get_marker() == "*"
         assert np.allclose(star.get_xydata(), way[-1:])
+
+
+def test_arrows_lead_from_a_grid_towards_the_data_that_are_seen_there():
+    point = torch.tensor([[1.0, -0.5]])
+    best = BestDenoiser(point, sigmoid())  # of one data point, so that all arrows lead to where it is at t
+    titles = {"best": ["early", "late"]}
+    figure = figures.arrows({"best": best}, point, (100, 800), titles=titles)
+    assert [axes.get_title() for axes in figure.axes] == ["early", "late"]
+    for axes, t in zip(figure.axes, (100, 800), strict=True):
+        (field,) = [one for one in axes.collections if isinstance(one, Quiver)]
+        start, arrow = np.stack([field.X, field.Y], axis=1), np.stack([field.U, field.V], axis=1)
+        wanted = float(sigmoid().alphas_cumprod[t]) ** 0.5 * point.numpy() - start
+        assert np.allclose(arrow / wanted, (arrow / wanted)[0, 0], rtol=1e-3), "a part of the way, the same everywhere"
+        assert 0 < (arrow / wanted)[0, 0] < 1
 
 
 def known(n):
