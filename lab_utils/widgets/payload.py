@@ -1,7 +1,7 @@
 """What a browser needs to sample from trained networks by itself: weights, schedules and samplers as JSON.
 
-Weights are rounded to half precision, which halves a page. Whatever else decides a point is exact: the schedules' tables
-and the samplers' coefficients are float64, so that a browser has one rule for a step and no mathematics of its own.
+Weights are rounded to half precision, which halves a page. Whatever else decides a point is exact: the tables of the
+schedules and the coefficients of the samplers are float64, so a browser has one rule for a step, and no mathematics.
 `scripts/engine.js` reads it.
 """
 
@@ -26,6 +26,7 @@ from lab_utils.measure.neighbours import blur, strays
 from lab_utils.points.dataset import Dataset
 
 POINTS = 2000  # that a browser moves
+MEASURES = ("blur", "strays", "energy distance")  # that are shown
 STEPS = (10, 20, 50)
 Solver = Callable[[Schedule, int], Sampler]
 SOLVERS: dict[str, tuple[Solver, tuple[int, ...]]] = {  # those of the study of samplers, under its names
@@ -63,7 +64,7 @@ class Reading:
     """What was measured of a choice.
 
     Attributes:
-        numbers: "energy distance", "blur", "strays" → text, with the interval.
+        numbers: of `MEASURES`, as multiples of what real points read, with the interval, as text.
         source: of how many points and trainings, and where it stands.
     """
 
@@ -139,7 +140,7 @@ def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
 
 
 def _network(network: DiffusionGenerator) -> dict[str, Any]:
-    """A network's build and weights: each layer's matrix by rows, then its bias, in the order in which they are used."""
+    """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use."""
     if type(network) is not DiffusionGenerator:
         raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {type(network).__name__} does")
     layers: list[Any] = [network.embed_time, network.time_to_layers, network.enter, *network.layers, network.leave]
@@ -181,17 +182,16 @@ def _samplers(schedule: Schedule) -> list[dict[str, Any]]:
 
 
 def _real(data: Dataset) -> dict[str, Any]:
-    """Real points to hold a sample against, and what as many other real points read beside them."""
-    benchmark = Benchmark(data.held_out)
-    behind, others, *_ = benchmark.real_sets()
-    control = others[:POINTS]
-    tree, reach = strays.prepare(behind)
+    """Real points to hold a sample against, and what all other real points read beside them."""
+    behind, *sets = Benchmark(data.held_out).real_sets()
+    others = torch.cat(sets)
+    _, reach = strays.prepare(behind)
     return {
         "points": _text(behind, "<f4"),
-        "blur": blur(control, behind),
+        "others": len(others),
+        "blur": blur(others, behind),
         "reach": float(reach),
-        "strays": strays(control, behind),
-        "control": len(control),
+        "strays": max(strays(others, behind), 1 / len(others)),
     }
 
 
