@@ -13,6 +13,7 @@ import torch
 from markupsafe import Markup
 from tqdm import tqdm
 
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import KINDS
 from lab_utils.measure.benchmark import Benchmark
@@ -68,8 +69,11 @@ def trained() -> tuple[list[Trained], list[str]]:
         network, data, recipe = sweeps.build({"data": "cities", **sweeps.BASE, **BETTER, "seed": seed})
         with suppress(OSError, ValueError):
             model = Run(job_of(network, data, recipe), torch.empty(0)).model(recipe.epochs)
-            return [*found, Trained(better, rounded(model), data, BETTER, recipe.epochs)], missing
-    return found, [*missing, better]
+            found.append(Trained(better, rounded(model), data, BETTER, recipe.epochs))
+            break
+    else:
+        missing.append(better)
+    return found, missing
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -105,15 +109,14 @@ def write_live(folder: Path) -> bool:
     networks, missing = trained()
     if not networks:
         return False
-    models: dict[str, list[DiffusionGenerator]] = {}
+    models: dict[str, list[DenoisingModule]] = {}
     for one in networks:
         models.setdefault(one.name, []).append(one.network)
+    elsewhere = sorted({one.name for one in networks if one.data.checksum != dataset("cities").checksum})
     towns = _unseen(dataset("cities"), [one.data for one in networks])
     live = Live(models, towns, dict(_readings(networks)), EXTENT, LABELS)
-    page = (
-        environment()
-        .get_template("live.html.j2")
-        .render(style=Markup(STYLE), script=Markup(page_script(live)), points=POINTS, missing=missing)
-    )
+    parts = {"style": Markup(STYLE), "script": Markup(page_script(live))}
+    said = {"points": POINTS, "missing": missing, "elsewhere": elsewhere}
+    page = environment().get_template("live.html.j2").render(parts | said)
     (folder / LIVE).write_text(page, encoding="utf-8")
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from lab_utils import SEED
 from lab_utils.base.code import code_checksum
 from lab_utils.base.files import cache_folder, sha256, write_whole
-from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.samplers import Sampler, usual
 from lab_utils.diffusion.sampling import sample
 from lab_utils.measure.benchmark import Benchmark
@@ -70,7 +70,8 @@ def _sampled(
         recipe = {**BASE, **settings}
         if recipe == {**BASE, **change} and epoch == recipe["epochs"]:
             wanted = {"data": data, "denoiser": name, "sampler": solver, "steps": len(sampler)}
-            return select(table, wanted)
+            with suppress(KeyError):  # it lacks a column
+                return select(table, wanted)
     return table[:0]
 
 
@@ -83,37 +84,27 @@ def _trained(table: pd.DataFrame, change: Mapping[str, Any], epoch: int, sampler
     return table[:0]
 
 
-def measured(network: DiffusionGenerator, data: Dataset, benchmark: Benchmark, sampler: Sampler) -> Reading:
+def measured(network: DenoisingModule, data: Dataset, benchmark: Benchmark, sampler: Sampler) -> Reading:
     """What one sample of this very network reads; it is measured once, and then found in the cache."""
     path = cache_folder() / "live" / f"{_key(network, data, benchmark.size, sampler)}.json"
-    with suppress(OSError, ValueError, TypeError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if {*found} == {*MEASURES}:
-            return _reading(found, benchmark.size)
-    points = sample(network, benchmark.size, seed=SEED, sampler=sampler)
-    numbers = dict(_told(points, benchmark))
-    with suppress(OSError), write_whole(path) as part:
-        part.write_text(json.dumps(numbers), encoding="utf-8")
-    return _reading(numbers, benchmark.size)
+    numbers: dict[str, str] = {}
+    with suppress(OSError, ValueError):
+        numbers = json.loads(path.read_text(encoding="utf-8"))
+    if {*numbers} != {*MEASURES}:
+        points = sample(network, benchmark.size, seed=SEED, sampler=sampler)
+        finite = bool(points.isfinite().all())
+        numbers = {name: f"{benchmark.multiple(name, points):.3g}" if finite else "not finite" for name in MEASURES}
+        with suppress(OSError), write_whole(path) as part:
+            part.write_text(json.dumps(numbers), encoding="utf-8")
+    said = f"one sample of {benchmark.size} points from this very network; another sample reads a little differently."
+    return Reading(numbers, said)
 
 
-def _told(points: torch.Tensor, benchmark: Benchmark) -> Iterator[tuple[str, str]]:
-    for name in MEASURES:
-        if not points.isfinite().all():
-            yield name, "not finite"
-            continue
-        found = benchmark.measure(name, points)
-        low, high = found.interval
-        yield name, f"{found.multiple:.3g} [{low:.3g},\N{NO-BREAK SPACE}{high:.3g}]"
-
-
-def _reading(numbers: Mapping[str, str], size: int) -> Reading:
-    return Reading(numbers, f"one sample of {size} points from this very network, with its 95 % interval.")
-
-
-def _key(network: DiffusionGenerator, data: Dataset, size: int, sampler: Sampler) -> str:
+def _key(network: DenoisingModule, data: Dataset, size: int, sampler: Sampler) -> str:
     """A checksum of all that decides what is read."""
     weights = b"".join(part.contiguous().numpy().tobytes() for part in network.state_dict().values())
     rows = torch.cat([sampler.coefficients, sampler.estimates], dim=1).numpy().tobytes()
-    said = json.dumps([network.config, [*sampler.timesteps], data.checksum, size, SEED, code_checksum(*CODE)])
+    said = json.dumps(
+        [getattr(network, "config", None), [*sampler.timesteps], data.checksum, size, SEED, code_checksum(*CODE)]
+    )
     return sha256(said.encode() + weights + rows)[:16]

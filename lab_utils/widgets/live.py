@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 import anywidget
 import traitlets
 
-from lab_utils.widgets.payload import Live
+from lab_utils import figures
+from lab_utils.diffusion.denoiser import DenoisingModule
+from lab_utils.points.dataset import Dataset
+from lab_utils.widgets.payload import NOTHING, Choice, Live, Reading
 
 _SCRIPTS = files("lab_utils.widgets") / "scripts"
 ENGINE, _EXPLORER, STYLE = (
@@ -30,7 +34,11 @@ class LiveExplorer(anywidget.AnyWidget):
     The browser samples by itself, so it needs the kernel only once.
 
     Args:
-        live: the networks, and what was measured of them.
+        models: name → the networks of that name, one for each schedule.
+        data: what they learnt.
+        readings: what was measured of them.
+        extent: left, right, bottom, top of the map, in the data's own units; noise is wider than the data.
+        labels: of the axes, with the unit behind a slash.
 
     Raises:
         ValueError: as for `Live.payload`.
@@ -40,8 +48,16 @@ class LiveExplorer(anywidget.AnyWidget):
     _css = STYLE
     payload = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, live: Live) -> None:
-        super().__init__(payload=json.dumps(live.payload()))
+    def __init__(
+        self,
+        models: Mapping[str, Sequence[DenoisingModule]],
+        data: Dataset,
+        *,
+        readings: Mapping[Choice, Reading] = NOTHING,
+        extent: figures.Extent | None = None,
+        labels: tuple[str, str] = ("x", "y"),
+    ) -> None:
+        super().__init__(payload=json.dumps(Live(models, data, readings, extent, labels).payload()))
 
 
 def page_script(live: Live) -> str:

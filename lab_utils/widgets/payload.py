@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lab_utils import figures
+from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import TIME_FREQUENCIES, TIME_WIDTH, DiffusionGenerator, frequencies
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, sde_dpm_solver
 from lab_utils.diffusion.schedules import Schedule
@@ -72,6 +73,9 @@ class Reading:
     source: str
 
 
+NOTHING: Mapping[Choice, Reading] = {}
+
+
 @dataclass(frozen=True)
 class Live:
     """What an explorer shows: networks, their data, and what was measured of them.
@@ -84,9 +88,9 @@ class Live:
         labels: of the axes; the unit stands behind a slash.
     """
 
-    models: Mapping[str, Sequence[DiffusionGenerator]]
+    models: Mapping[str, Sequence[DenoisingModule]]
     data: Dataset
-    readings: Mapping[Choice, Reading] = field(default_factory=dict)
+    readings: Mapping[Choice, Reading] = field(default_factory=lambda: NOTHING)
     extent: figures.Extent | None = None
     labels: tuple[str, str] = ("x", "y")
 
@@ -106,7 +110,7 @@ class Live:
                 schedule = schedules.setdefault(network.schedule.name, network.schedule)
                 if not torch.equal(schedule.betas, network.schedule.betas):
                     raise ValueError(f"there are two schedules of the name {schedule.name!r}; an explorer shows one")
-                models.append({"name": name, "schedule": schedule.name, **_network(network)})
+                models.append({"name": name, "schedule": schedule.name, **_network(_known(network))})
         pairs = [(model["name"], model["schedule"]) for model in models]
         if len({*pairs}) < len(pairs):
             raise ValueError(f"an explorer shows one network for a name and a schedule; got {pairs}")
@@ -127,9 +131,19 @@ class Live:
         }
 
 
-def rounded(network: DiffusionGenerator) -> DiffusionGenerator:
-    """The same network with its weights rounded to half precision, as a browser has them."""
-    again = type(network).from_config(network.config)
+def _known(network: DenoisingModule) -> DiffusionGenerator:
+    if type(network) is not DiffusionGenerator:
+        raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {type(network).__name__} does")
+    return network
+
+
+def rounded(network: DenoisingModule) -> DiffusionGenerator:
+    """The same network with its weights rounded to half precision, as a browser has them.
+
+    Raises:
+        ValueError: it is no `DiffusionGenerator`.
+    """
+    again = DiffusionGenerator.from_config(_known(network).config)
     again.load_state_dict({name: weights.half().float() for name, weights in network.state_dict().items()})
     return again.eval().requires_grad_(False)
 
@@ -141,8 +155,6 @@ def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
 
 def _network(network: DiffusionGenerator) -> dict[str, Any]:
     """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use."""
-    if type(network) is not DiffusionGenerator:
-        raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {type(network).__name__} does")
     layers: list[Any] = [network.embed_time, network.time_to_layers, network.enter, *network.layers, network.leave]
     weights = torch.cat([part.detach().flatten() for layer in layers for part in (layer.weight, layer.bias)])
     return {

@@ -337,7 +337,8 @@ function liveExplorer(root, payload) {
     const followed = Number(follow.value) - 1;
     if (!(followed >= 0 && followed < points)) return;
     const trail = path.slice(0, Math.floor(position) + 1).concat([shown]);
-    const [xs, ys] = [0, 1].map((side) => trail.map((x) => (side ? down : across)(own(x.subarray(2 * followed), side))));
+    const xs = trail.map((x) => across(x[2 * followed] * scale + shift[0]));
+    const ys = trail.map((x) => down(x[2 * followed + 1] * scale + shift[1]));
     pen.strokeStyle = pen.fillStyle = colour("follow");
     pen.lineWidth = 1.3 * ratio;
     pen.lineJoin = "round";
@@ -386,8 +387,8 @@ function liveExplorer(root, payload) {
         `half of ${real.others} other real points do within ${three(real.blur * scale)}${units[0]}.`,
     );
     said.push(
-      `${read.strays || "None"} of the ${points} ${read.strays === 1 ? "is a stray" : "are strays"}; ` +
-        `of as many real points, ${three(real.strays * points)} are.`,
+      `${read.strays || "None"} of the ${points} ${read.strays > 1 ? "are strays" : "is a stray"}; ` +
+        `of as many real points it is ${three(real.strays * points)} on average.`,
     );
     const followed = Number(follow.value) - 1;
     if (followed >= 0 && followed < points) {
