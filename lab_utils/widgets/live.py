@@ -57,7 +57,12 @@ class LiveExplorer(anywidget.AnyWidget):
         extent: figures.Extent | None = None,
         labels: tuple[str, str] = ("x", "y"),
     ) -> None:
+        self._names = ", ".join(models)
         super().__init__(payload=json.dumps(Live(models, data, readings, extent, labels).payload()))
+
+    def __repr__(self) -> str:
+        """What a notebook keeps as text: names, and not a hundred thousand weights."""
+        return f"LiveExplorer({self._names})"
 
 
 def page_script(live: Live) -> str:

@@ -192,7 +192,7 @@ def test_what_was_not_trained_cannot_be_chosen(show):
     page.get_by_label("Model").select_option("better")
     assert kind.input_value() == "sigmoid"
     page.get_by_label("Solver").select_option("DDPM")
-    assert page.get_by_label("Steps", exact=True).locator("option").all_text_contents() == ["1000"]
+    assert page.get_by_role("combobox", name="Steps", exact=True).locator("option").all_text_contents() == ["1000"]
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -362,7 +362,7 @@ function liveExplorer(root, payload) {
     if (done === 0) return `Noise ${seed}, before the first of ${total()} steps: pure noise.`;
     if (done === total()) return `Noise ${seed}, after all ${total()} steps: finished.`;
     const share = kit.doubles(now.schedule.signal_scale)[now.sampler.timesteps[done]] ** 2;
-    return `Noise ${seed}, after ${done} of ${total()} steps: ${three(100 * share)} % data (ᾱ = ${three(share)}), the rest noise.`;
+    return `Noise ${seed}, after ${done} of ${total()} steps: ᾱ = ${three(share)}, so ${three(100 * share)} % of the variance is data.`;
   }
 
   function underWay() {
@@ -431,6 +431,8 @@ function liveExplorer(root, payload) {
 
   // --- all of it together
 
+  const ours = (event) => event.stopPropagation(); // JupyterLab would take the arrow keys for itself
+  root.addEventListener("keydown", ours);
   const player = make("div", { class: "live-player" }, fresh, play, slider, place);
   const legend = make("legend", {}, "What samples");
   const fields = make("fieldset", {}, legend, model.row, schedule.row, solver.row, number.row);
@@ -467,6 +469,7 @@ function liveExplorer(root, payload) {
     sized.disconnect();
     dark.removeEventListener("change", repaint);
     cancelAnimationFrame(moving);
+    root.removeEventListener("keydown", ours);
     root.replaceChildren();
   };
 }
