@@ -11,6 +11,7 @@ from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.schedules import linear, sigmoid
 from lab_utils.points.dataset import dataset
+from lab_utils.report.live import trained
 from lab_utils.widgets import payload
 from lab_utils.widgets.live import ENGINE
 
@@ -110,6 +111,23 @@ def test_all_thousand_steps_lead_there_too(page):
     noise = torch.randn(len(sampler) + 1, 40, 2, generator=torch.Generator().manual_seed(2))
     there = way_in_python(network, sampler, noise)
     assert (way(page, network, sampler, noise) - there).abs().max() < 1e-3
+
+
+def test_so_it_is_with_the_trained_networks(page):
+    """Those of the page `live.html`, where the notebooks have trained them."""
+    networks = [one.network for one in trained()[0]]
+    if not networks:
+        pytest.skip("no notebook has trained a network here yet")
+    x = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(21, 300, 2, generator=torch.Generator().manual_seed(2))
+    times = [0, 3, 30, 300, 600, 999]
+    for network in networks:
+        expected = torch.stack([network.epsilon(x, torch.tensor(t)) for t in times])
+        assert (epsilon(page, network, x, times) - expected).abs().max() < 1e-5
+        for make in (ddim, sde_dpm_solver):
+            sampler = make(network.schedule, 20)
+            there = way_in_python(network, sampler, noise)
+            assert (way(page, network, sampler, noise) - there).abs().max() < 1e-3
 
 
 def test_half_precision_is_read_to_the_last_bit(page):
