@@ -29,7 +29,6 @@ from lab_utils.base.files import (
     write_whole,
     write_whole_folder,
 )
-from lab_utils.report.live import write_live
 from lab_utils.report.pages import PRINT, Run, facts, write_pages
 from lab_utils.report.printing import ReportError, browser, print_pdf
 from lab_utils.report.run import canonical, run_notebook
@@ -167,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 runs.append(run)
                 tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
             if not options.data and options.notebooks.resolve() == PROJECT / "notebooks":  # the networks are theirs
+                from lab_utils.report.live import write_live
+
                 write_live(folder)
             write_pages(folder, runs, about)
             if options.pdf:

@@ -15,10 +15,10 @@ from lab_utils.points.dataset import Dataset
 from lab_utils.widgets.payload import NOTHING, Choice, Live, Reading
 
 _SCRIPTS = files("lab_utils.widgets") / "scripts"
-ENGINE, _EXPLORER, STYLE = (
+ENGINE, EXPLORER, STYLE = (
     (_SCRIPTS / name).read_text(encoding="utf-8") for name in ("engine.js", "explorer.js", "explorer.css")
 )
-_SCRIPT = f"{ENGINE}\n{_EXPLORER}"
+_SCRIPT = f"{ENGINE}\n{EXPLORER}"
 _RENDER = """
 export default {
   render({ model, el }) {

@@ -23,6 +23,7 @@ from lab_utils.diffusion.network import TIME_FREQUENCIES, TIME_WIDTH, DiffusionG
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, sde_dpm_solver
 from lab_utils.diffusion.schedules import Schedule
 from lab_utils.measure.benchmark import Benchmark
+from lab_utils.measure.mass import energy_distance
 from lab_utils.measure.neighbours import blur, strays
 from lab_utils.points.dataset import Dataset
 
@@ -198,12 +199,17 @@ def _real(data: Dataset) -> dict[str, Any]:
     behind, *sets = Benchmark(data.held_out).real_sets()
     others = torch.cat(sets)
     _, reach = strays.prepare(behind)
+    spread = energy_distance.prepare(behind)
+    alike = [part for part in others.split(POINTS) if len(part) == POINTS]
+    energies = [energy_distance.between(part, energy_distance.prepare(part), behind, spread) for part in alike]
     return {
         "points": _text(behind, "<f4"),
         "others": len(others),
         "blur": blur(others, behind),
         "reach": float(reach),
         "strays": max(strays(others, behind), 1 / len(others)),
+        "spread": spread,
+        "energy": float(np.mean(energies)) if energies else 0.0,  # 0 where there are too few to say
     }
 
 

@@ -83,26 +83,33 @@ function crew(got, again) {
   };
 }
 
-/** How far it is from each point of x to the nearest real one; both are x, y, x, y, … in normalised units. */
-function toNearest(x, real) {
-  return Float64Array.from({ length: x.length / 2 }, (_, j) => {
+/** From each point of x to those of y, which are x, y, x, y, … in normalised units: the nearest, and the mean of all. */
+function between(x, y) {
+  let sum = 0;
+  const nearest = Float64Array.from({ length: x.length / 2 }, (_, j) => {
     let least = Infinity;
-    for (let k = 0; k < real.length; k += 2) {
-      const right = real[k] - x[2 * j];
-      const up = real[k + 1] - x[2 * j + 1];
-      const square = right * right + up * up;
-      if (square < least) least = square;
+    for (let k = 0; k < y.length; k += 2) {
+      const right = y[k] - x[2 * j];
+      const up = y[k + 1] - x[2 * j + 1];
+      const far = Math.sqrt(right * right + up * up);
+      sum += far;
+      if (far < least) least = far;
     }
-    return Math.sqrt(least);
+    return least;
   });
+  return { nearest, mean: sum / ((x.length * y.length) / 4) };
 }
 
-/** What the page itself reads of the points that it shows, beside what real ones read. */
-function reading(x, { behind, blur, reach }) {
-  const far = toNearest(x, behind).sort();
+/** What the page itself reads of the points that it shows, as `lab_utils.measure` does: in its units, and × real. */
+function reading(x, { behind, spread, blur, reach, strays, energy }) {
+  const { nearest, mean } = between(x, behind);
+  const far = nearest.sort();
   const middle = far.length / 2;
   const half = (far[Math.floor(middle - 0.5)] + far[Math.floor(middle)]) / 2;
-  return { half, blur: half / blur, strays: far.filter((one) => one > reach).length };
+  const stray = far.filter((one) => one > reach).length;
+  const times = { blur: half / blur, strays: stray / far.length / strays };
+  if (energy) times["energy distance"] = (2 * mean - spread - between(x, x).mean) / energy;
+  return { half, stray, times };
 }
 
 /** Build the explorer in `root`; returns the function that takes it away. */
@@ -387,7 +394,7 @@ function liveExplorer(root, payload) {
         `half of ${real.others} other real points do within ${three(real.blur * scale)}${units[0]}.`,
     );
     said.push(
-      `${read.strays || "None"} of the ${points} ${read.strays > 1 ? "are strays" : "is a stray"}; ` +
+      `${read.stray || "None"} of the ${points} ${read.stray > 1 ? "are strays" : "is a stray"}; ` +
         `of as many real points it is ${three(real.strays * points)} on average.`,
     );
     const followed = Number(follow.value) - 1;
@@ -404,13 +411,13 @@ function liveExplorer(root, payload) {
   /** The table, in multiples of what real points read: of these points by the page itself, and what was measured. */
   function measured(read) {
     const found = readings[now.key];
-    const here = read ? { blur: three(read.blur), strays: three(read.strays / points / real.strays) } : {};
+    const here = read ? read.times : {};
     const rows = ["blur", "strays", "energy distance"].map((name) =>
       make(
         "tr",
         {},
         make("th", { scope: "row" }, name),
-        make("td", {}, here[name] ?? "–"),
+        make("td", {}, name in here ? three(here[name]) : "–"),
         make("td", {}, found?.numbers[name] ?? "–"),
         make("td", {}, "1"),
       ),
@@ -420,7 +427,7 @@ function liveExplorer(root, payload) {
       make(
         "table",
         {},
-        make("caption", {}, "How many times as much as real points read"),
+        make("caption", {}, "Multiples of what real points read"),
         make("thead", {}, make("tr", {}, make("td", {}), ...heads)),
         make("tbody", {}, ...rows),
       ),
