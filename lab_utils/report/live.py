@@ -94,8 +94,9 @@ def _readings(networks: Sequence[Trained]) -> Iterator[tuple[Choice, Reading]]:
         sampler = SOLVERS[name][0](schedule, steps)
         reading = from_tables(study, samplers, one.change, one.epoch, name, sampler)
         if reading is None:
-            benchmark = benchmarks.setdefault(one.data.checksum, Benchmark(one.data.held_out))
-            reading = measured(one.network, one.data, benchmark, sampler)
+            if one.data.checksum not in benchmarks:
+                benchmarks[one.data.checksum] = Benchmark(one.data.held_out)
+            reading = measured(one.network, one.data, benchmarks[one.data.checksum], sampler)
             if one.data.checksum != course:
                 reading = replace(reading, source=f"{reading.source} {ELSEWHERE}")
         yield Choice(one.name, schedule.name, name, len(sampler)), reading

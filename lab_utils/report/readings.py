@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -100,11 +101,14 @@ def measured(network: DenoisingModule, data: Dataset, benchmark: Benchmark, samp
     return Reading(numbers, said)
 
 
+@cache
+def _code() -> str:
+    return code_checksum(*CODE)
+
+
 def _key(network: DenoisingModule, data: Dataset, size: int, sampler: Sampler) -> str:
     """A checksum of all that decides what is read."""
     weights = b"".join(part.contiguous().numpy().tobytes() for part in network.state_dict().values())
     rows = torch.cat([sampler.coefficients, sampler.estimates], dim=1).numpy().tobytes()
-    said = json.dumps(
-        [getattr(network, "config", None), [*sampler.timesteps], data.checksum, size, SEED, code_checksum(*CODE)]
-    )
+    said = json.dumps([getattr(network, "config", None), [*sampler.timesteps], data.checksum, size, SEED, _code()])
     return sha256(said.encode() + weights + rows)[:16]

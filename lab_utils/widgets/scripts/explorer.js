@@ -272,6 +272,12 @@ function liveExplorer(root, payload) {
     settle();
   }
 
+  /** The number of the point that is followed, from 0 on; −1 for none. */
+  function chosenPoint() {
+    const number = Number(follow.value) - 1;
+    return Number.isInteger(number) && number < points ? Math.max(-1, number) : -1;
+  }
+
   // --- the picture
 
   function wake() {
@@ -341,8 +347,8 @@ function liveExplorer(root, payload) {
     if (showReal.checked) dots(real.behind, 0.8 * size, colour("real"));
     if (!shown) return;
     dots(shown, size, colour("dot"));
-    const followed = Number(follow.value) - 1;
-    if (!(followed >= 0 && followed < points)) return;
+    const followed = chosenPoint();
+    if (followed < 0) return;
     const trail = path.slice(0, Math.floor(position) + 1).concat([shown]);
     const xs = trail.map((x) => across(x[2 * followed] * scale + shift[0]));
     const ys = trail.map((x) => down(x[2 * followed + 1] * scale + shift[1]));
@@ -397,8 +403,8 @@ function liveExplorer(root, payload) {
       `${read.stray || "None"} of the ${points} ${read.stray > 1 ? "are strays" : "is a stray"}; ` +
         `of as many real points it is ${three(real.strays * points)} on average.`,
     );
-    const followed = Number(follow.value) - 1;
-    if (followed >= 0 && followed < points) {
+    const followed = chosenPoint();
+    if (followed >= 0) {
       const from = path[0].subarray(2 * followed);
       const ways = position ? `; it began at ${where(from)}` : "";
       said.push(`Point ${followed + 1} is at ${where(shown.subarray(2 * followed))}${ways}.`);
@@ -422,7 +428,7 @@ function liveExplorer(root, payload) {
         make("td", {}, "1"),
       ),
     );
-    const heads = ["these points", "measured", "real"].map((head) => make("th", { scope: "col" }, head));
+    const heads = ["these points", "measured at the end", "real"].map((head) => make("th", { scope: "col" }, head));
     numbers.replaceChildren(
       make(
         "table",
