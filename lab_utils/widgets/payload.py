@@ -198,18 +198,22 @@ def _real(data: Dataset) -> dict[str, Any]:
     """Real points to hold a sample against, and what all other real points read beside them."""
     behind, *sets = Benchmark(data.held_out).real_sets()
     others = torch.cat(sets)
+    alike = [part for part in others.split(POINTS) if len(part) == POINTS]
     _, reach = strays.prepare(behind)
     spread = energy_distance.prepare(behind)
-    alike = [part for part in others.split(POINTS) if len(part) == POINTS]
     energies = [energy_distance.between(part, energy_distance.prepare(part), behind, spread) for part in alike]
+    read = {
+        "blur": (blur(others, behind), [blur(part, behind) for part in alike]),
+        "strays": (max(strays(others, behind), 1 / len(others)), [strays(part, behind) for part in alike]),
+        "energy distance": (float(np.mean(energies)) if energies else 0.0, energies),  # 0: too few to say
+    }
     return {
         "points": _text(behind, "<f4"),
         "others": len(others),
-        "blur": blur(others, behind),
         "reach": float(reach),
-        "strays": max(strays(others, behind), 1 / len(others)),
         "spread": spread,
-        "energy": float(np.mean(energies)) if energies else 0.0,  # 0 where there are too few to say
+        "means": {name: mean for name, (mean, _) in read.items()},
+        "ranges": {name: [min(each) / mean, max(each) / mean] for name, (mean, each) in read.items() if each},
     }
 
 

@@ -101,13 +101,14 @@ function between(x, y) {
 }
 
 /** What the page itself reads of the points that it shows, as `lab_utils.measure` does: in its units, and × real. */
-function reading(x, { behind, spread, blur, reach, strays, energy }) {
+function reading(x, { behind, spread, reach, means }) {
   const { nearest, mean } = between(x, behind);
   const far = nearest.sort();
   const middle = far.length / 2;
   const half = (far[Math.floor(middle - 0.5)] + far[Math.floor(middle)]) / 2;
   const stray = far.filter((one) => one > reach).length;
-  const times = { blur: half / blur, strays: stray / far.length / strays };
+  const times = { blur: half / means.blur, strays: stray / far.length / means.strays };
+  const energy = means["energy distance"];
   if (energy) times["energy distance"] = (2 * mean - spread - between(x, x).mean) / energy;
   return { half, stray, times };
 }
@@ -397,11 +398,11 @@ function liveExplorer(root, payload) {
     const said = [state()];
     said.push(
       `Half of the points lie within ${three(read.half * scale)}${units[0]} of a real one; ` +
-        `half of ${real.others} other real points do within ${three(real.blur * scale)}${units[0]}.`,
+        `half of ${real.others} other real points do within ${three(real.means.blur * scale)}${units[0]}.`,
     );
     said.push(
       `${read.stray || "None"} of the ${points} ${read.stray > 1 ? "are strays" : "is a stray"}; ` +
-        `of as many real points it is ${three(real.strays * points)} on average.`,
+        `of as many real points it is ${three(real.means.strays * points)} on average.`,
     );
     const followed = chosenPoint();
     if (followed >= 0) {
@@ -418,26 +419,33 @@ function liveExplorer(root, payload) {
   function measured(read) {
     const found = readings[now.key];
     const here = read ? read.times : {};
+    const some = Object.keys(readings).length > 0; // where nothing was measured at all, there is no empty column
+    const row = (head, ...cells) => make("tr", {}, head, ...cells.filter((cell) => cell));
+    const cell = (text) => make("td", {}, text);
+    const head = (scope, text) => make("th", { scope }, text);
     const rows = ["blur", "strays", "energy distance"].map((name) =>
-      make(
-        "tr",
-        {},
-        make("th", { scope: "row" }, name),
-        make("td", {}, name in here ? three(here[name]) : "–"),
-        make("td", {}, found?.numbers[name] ?? "–"),
-        make("td", {}, "1"),
+      row(
+        head("row", name),
+        cell(name in here ? three(here[name]) : "–"),
+        some && cell(found?.numbers[name] ?? "–"),
+        cell(name in real.ranges ? real.ranges[name].map(three).join(" to ") : "1"),
       ),
     );
-    const heads = ["these points", "measured at the end", "real"].map((head) => make("th", { scope: "col" }, head));
+    const heads = row(
+      cell(""),
+      head("col", "these points"),
+      some && head("col", "measured at the end"),
+      head("col", "real points"),
+    );
     numbers.replaceChildren(
       make(
         "table",
         {},
         make("caption", {}, "Multiples of what real points read"),
-        make("thead", {}, make("tr", {}, make("td", {}), ...heads)),
+        make("thead", {}, heads),
         make("tbody", {}, ...rows),
       ),
-      make("p", {}, found ? `Measured: ${found.source}` : "Nothing was measured for this choice."),
+      make("p", { hidden: !some }, found ? `Measured: ${found.source}` : "Nothing was measured for this choice."),
       make("p", {}, read ? `Your browser took ${three(took / 1000)} s for these ${total()} steps.` : "\u00a0"),
     );
   }
