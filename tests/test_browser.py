@@ -214,6 +214,32 @@ def test_notebook_4_follows_the_points_back(lab):
     lab.check()
 
 
+LIVE = """from lab_utils.diffusion import DiffusionGenerator, sigmoid
+from lab_utils.points import dataset
+from lab_utils.widgets import LiveExplorer
+LiveExplorer({"untrained": [DiffusionGenerator(schedule=sigmoid())]}, dataset("moons", train=500))"""
+
+
+def test_networks_sample_in_the_notebook(lab, folder):
+    """The explorer of the page `live.html`, by the same program."""
+    cells = [nbformat.v4.new_code_cell(LIVE)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "90_live.ipynb")
+    lab = lab("90_live.ipynb", "LiveExplorer(")
+    status = lab.page.get_by_role("status").filter(has_text="Noise")
+    lab.show(lab.page.locator("canvas.live-map"))
+    status.filter(has_text="after all 20 steps").wait_for(timeout=60_000)
+    press(lab, lab.page.get_by_role("slider", name="Steps done"), "ArrowLeft", 5)
+    status.filter(has_text="after 15 of 20 steps").wait_for(timeout=10_000)
+    lab.page.get_by_role("button", name="New noise").click()
+    status.filter(has_text="Noise 2, after all").wait_for(timeout=60_000)
+    lab.shot("live")
+    (shown,) = [output for output in lab.outputs() if output["output_type"] == "execute_result"]
+    assert "".join(shown["data"]["text/plain"]) == "LiveExplorer(untrained)"
+    lab.check()
+
+
 def test_notebook_6_draws_points_and_learns_them(lab):
     lab = lab("07_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page

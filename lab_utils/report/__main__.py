@@ -165,6 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     run = _without_solutions(run)
                 runs.append(run)
                 tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
+            if not options.data and options.notebooks.resolve() == PROJECT / "notebooks":  # the networks are theirs
+                from lab_utils.report.live import write_live
+
+                write_live(folder)
             write_pages(folder, runs, about)
             if options.pdf:
                 try:

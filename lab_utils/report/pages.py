@@ -34,6 +34,7 @@ from lab_utils.report.labels import labelled
 
 FIGURES = 12  # as many as the original report has
 PRINT = "print.html"  # all pages in one
+LIVE = "live.html"  # where the networks run in the browser; `live` writes it
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -115,7 +116,10 @@ def _write_texts(folder: Path, runs: Sequence[Run], template: jinja2.Template) -
 
 
 def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> None:
-    """Write the index, a page for each of `runs`, all of them in one to print, and the figures' files into `folder`."""
+    """Write the index, a page for each of `runs`, all of them in one to print, and the figures' files into `folder`.
+
+    Where the page `LIVE` stands there already, they lead to it.
+    """
     pages, items = environment(), labelled(runs)
     figures = sorted((item for item in items if item.kind == "figure"), key=lambda item: item.number or sys.maxsize)
     numbers = {figure.number for figure in figures} - {0}
@@ -126,6 +130,7 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     moving = animations.pop(0) if animations else None  # the first one moves on the first page
     if moving:
         write_moving_picture(moving, folder / "figures")
+    pages.globals["live"] = LIVE if (folder / LIVE).exists() else ""
     texts = _write_texts(folder, runs, pages.get_template("text.html.j2"))
     overview = pages.get_template("overview.html.j2").render(
         runs=runs,

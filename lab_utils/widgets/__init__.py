@@ -1,5 +1,7 @@
 """The explorers: sliders, and pictures to click on. What they show comes from plain functions, tested as such."""
 
+from lab_utils.widgets.live import LiveExplorer
+from lab_utils.widgets.payload import Choice, Live, Reading
 from lab_utils.widgets.posterior import posterior_explorer
 from lab_utils.widgets.schedule import make_schedule, schedule_explorer, schedule_view
 from lab_utils.widgets.steps import reverse_explorer, reverse_view
@@ -7,7 +9,11 @@ from lab_utils.widgets.training import LiveTraining, Watch
 from lab_utils.widgets.walks import walk_explorer
 
 __all__ = [
+    "Choice",
+    "Live",
+    "LiveExplorer",
     "LiveTraining",
+    "Reading",
     "Watch",
     "make_schedule",
     "posterior_explorer",

@@ -225,7 +225,8 @@ def test_page_shows_every_kind_of_output(made):
     path = made / "01_good.html"
     page, source = Page(path), path.read_text(encoding="utf-8")
     assert "z" * 300 in page.text
-    assert page.text.count("Interactive in JupyterLab") == 1, "the slider, not the progress bar"
+    assert page.text.count("In the notebook there are controls here.") == 1, "the slider, not the progress bar"
+    assert "The model, live" not in page.text, "there is no such page"
     assert "it/s" not in page.text
     assert "a warning with a path" in page.text
     assert "said <b>" in page.text

@@ -18,7 +18,7 @@ from test_pages import Page, save
 
 from lab_utils.base.files import write_whole_folder
 from lab_utils.report import __main__ as making
-from lab_utils.report import printing
+from lab_utils.report import live, printing
 from lab_utils.report import run as running
 from lab_utils.report.pages import Run
 
@@ -327,10 +327,14 @@ def test_a_report_about_a_file_leaves_the_course_s_report_alone(folder, tmp_path
     (tmp_path / "my.csv").write_text("".join(f"{i},{i * i}\n" for i in range(40)))
     monkeypatch.setattr(making, "PROJECT", tmp_path)
     monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    monkeypatch.setattr(live, "write_live", lambda folder: (folder / "live.html").write_text("live"))
     assert making.main(["--notebooks", str(folder)]) == 0
+    assert (tmp_path / "report" / "live.html").read_text() == "live"
+    assert "live.html" in Page(tmp_path / "report" / "index.html").all("a", "href")
     course = (tmp_path / "report" / "index.html").read_bytes()
     assert making.main(["--notebooks", str(folder), "--data", str(tmp_path / "my.csv")]) == 0
     assert (tmp_path / "report" / "index.html").read_bytes() == course
+    assert not (tmp_path / "report-own" / "live.html").exists(), "these are not the course's networks"
     assert "my.csv, 40 points" in Page(tmp_path / "report-own" / "index.html").text
 
 
