@@ -112,7 +112,12 @@ class DenoisingModule(nn.Module):
 
     Args:
         schedule: the noise schedule.
+
+    Attributes:
+        coupling: of which pairs of points and noises it was trained, one of `couplings.COUPLINGS`; `Trainer` sets it.
     """
+
+    coupling: str = "independent"
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
