@@ -80,7 +80,8 @@ def midpoint(schedule: Schedule, steps: int, *, least: float = 0.0) -> Sampler:
 
     The middle is the timestep that is nearest to it. If that lies at the share c of the step, and not at 1/2, then
     z − h ((1 − 1/2c) u(z, s) + u(z', s−ch)/2c) is still of second order (Hairer et al. 1993, section II.1). With c = 1
-    that is Heun's step.
+    that is Heun's step. On a Gaussian the midpoint is of third order, because the variance along the path is quadratic
+    in s.
     """
     return _along("midpoint", schedule, even_in_s(schedule, steps, least=least), 0.5)
 
@@ -99,7 +100,7 @@ def _along(name: str, schedule: Schedule, rising: Sequence[int], share: float | 
     timesteps, rows, left = [], [], {}
     for t, after in pairwise([*reversed(rising), -1]):
         inside = _nearest_inside(s, t, after, share) if share else -1
-        if inside == -1:  # nothing but the data is ahead
+        if inside == -1:  # a step of Euler's, as all are to where nothing but the data is ahead
             timesteps.append(t)
             rows.append(to(t, after))
             continue

@@ -1,8 +1,8 @@
 """How t is drawn in training, and how much the error at t counts.
 
-The lab's loss is the mean squared error of ε. Which network has the smaller one depends on no weight, because the best
-answer at t is the best for every weight; but a network of finite size, in a training of finite length, gets right what
-counts. To draw t more often and to count it more come to the same in the mean, but not in chance.
+The lab's loss is the mean squared error of ε. No weight changes which answer is the best one at t. But a network of
+finite size, in a training of finite length, gets right what counts. To draw t more often and to count its error more
+come to the same in the mean; they differ in how much the batches scatter.
 
 A target's own loss is a weight, too: with ε = skip · x_t + scale · answer (see `targets`), the squared error of the
 answer is that of ε over scale². So

@@ -20,6 +20,7 @@ from lab_utils.diffusion import (
     ancestral,
     couple,
     ddim,
+    denoiser,
     dpm_solver,
     euler,
     flow,
@@ -253,6 +254,16 @@ def test_what_follows_the_flow_takes_it(coupled):
     for make in (euler, heun, midpoint, ddim, dpm_solver):
         assert sample(coupled, 5, sampler=make(coupled.schedule, 10)).isfinite().all()
     assert log_likelihood(coupled, DATA.held_out[:5]).isfinite().all()
+
+
+def test_of_somebody_else_s_module_its_wrapper_is_told():
+    schedule = flow(20)
+    wrapped = denoiser(lambda x, t: 0.5 * x, schedule, predicts="velocity", coupling="optimal transport")
+    assert sample(wrapped, 5, sampler=heun(schedule, 5)).isfinite().all()
+    with pytest.raises(ValueError, match="the best answer for coupled pairs is another one"):
+        mean_loss(wrapped, DATA.train)
+    with pytest.raises(ValueError, match="one of independent, optimal transport; got 'OT'"):
+        denoiser(lambda x, t: 0.5 * x, schedule, coupling="OT")
 
 
 def test_a_training_with_independent_pairs_takes_the_word_back(coupled):
