@@ -230,6 +230,7 @@ OTHERS = {
     ("diffusion.denoiser.DenoisingModule.predict", "t"): "forward, without its checks",
     ("diffusion.denoiser.DenoisingModule.predict", "x_t"): "forward, without its checks",
     ("diffusion.denoiser.denoiser", "module"): "a function of tensors",
+    ("diffusion.training.Trainer.__init__", "noises"): "tests/diffusion/test_reflow.py",
     **{
         ("diffusion.targets.to_epsilon", argument): "tests/test_denoisers.py: what a network said"
         for argument in ("answer", "x_t", "alphas_cumprod")

@@ -27,6 +27,7 @@ from torch import Tensor
 from lab_utils.base.arguments import check_as_many, check_finite
 
 COUPLINGS = ("independent", "optimal transport")
+GIVEN = "given pairs"  # what a network has learnt from that was trained with noises of its own for its points
 MOST = 10_000  # points: the solver then holds 4 GB, 40 bytes a pair
 
 

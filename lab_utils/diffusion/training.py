@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
-from lab_utils.base.arguments import check_points, is_number, is_whole
-from lab_utils.diffusion.couplings import COUPLINGS, couple
+from lab_utils.base.arguments import check_as_many, check_points, is_number, is_whole
+from lab_utils.diffusion.couplings import COUPLINGS, GIVEN, couple
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
 from lab_utils.diffusion.tail import Tail
 from lab_utils.diffusion.weights import TIMESTEPS, WEIGHTS, loss_weights, timestep_probabilities
@@ -167,20 +167,32 @@ class Trainer:
         network: see `check_trainable`; its weights are changed.
         train: (n, 2) float32 points.
         recipe: how to train; the original's unless given.
+        noises: (n, 2) float32, the noise that goes with each point, for good; see `reflow`. Fresh noise in each epoch
+            unless given. The recipe's coupling is then "independent", and its tail and fixed_noises are 0.
 
     Raises:
         TypeError: the network lacks something that training needs; the message names it.
-        ValueError: if the points are none, of another shape than (n, 2), or not float32; or the network's answers break
-            a promise of the contract of `denoiser`.
+        ValueError: if the points are none, of another shape than (n, 2), or not float32; if the noises are not as many,
+            or the recipe pairs them, too; or the network's answers break a promise of the contract of `denoiser`.
     """
 
-    def __init__(self, network: DenoisingModule, train: Tensor, recipe: Recipe | None = None) -> None:
+    def __init__(
+        self,
+        network: DenoisingModule,
+        train: Tensor,
+        recipe: Recipe | None = None,
+        *,
+        noises: Tensor | None = None,
+    ) -> None:
         check_points(train, "training points")
         if train.dtype != torch.float32 or not len(train):
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
         check_trainable(network)
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
-        network.coupling = self.recipe.coupling  # whoever measures it must know
+        if noises is not None:
+            self._check_pairs(noises)
+        self.noises = noises
+        network.coupling = self.recipe.coupling if noises is None else GIVEN  # whoever measures it must know
         self.averaged = deepcopy(network)
         self.weights, self.average = in_one(network), in_one(self.averaged)
         self.optimiser = torch.optim.Adam([self.weights], lr=self.recipe.learning_rate, fused=True)
@@ -193,6 +205,19 @@ class Trainer:
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
         self.tail = Tail(train)
         self.losses: list[float] = []
+
+    def _check_pairs(self, noises: Tensor) -> None:
+        check_as_many(self.train, noises, "training points", "noises")
+        if noises.dtype != torch.float32:
+            raise ValueError(f"the noises must be float32, as the points are; got {noises.dtype}")
+        due = {"coupling": "independent", "tail": 0.0, "fixed_noises": 0}
+        given = {name: getattr(self.recipe, name) for name in due}
+        wrong = [f"{name} = {value!r}" for name, value in given.items() if value != due[name]]
+        if wrong:
+            raise ValueError(
+                f"where each point has a noise of its own, the recipe pairs none: coupling must be 'independent', tail "
+                f"and fixed_noises 0; got {', '.join(wrong)}"
+            )
 
     @property
     def epoch(self) -> int:
@@ -247,7 +272,10 @@ class Trainer:
         network = self.network
         if self.fixed is None:
             t, epsilon = self._draw(len(batch))
-            epsilon = couple(self.recipe.coupling, self.train[batch], epsilon)
+            if self.noises is None:
+                epsilon = couple(self.recipe.coupling, self.train[batch], epsilon)
+            else:
+                epsilon = self.noises[batch]
         else:
             which = torch.randint(0, self.recipe.fixed_noises, (len(batch),), generator=self.generator)
             t, epsilon = (table[batch * self.recipe.fixed_noises + which] for table in self.fixed)
