@@ -11,6 +11,7 @@ from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
 from lab_utils.exercises.reverse import ddim_step, posterior_variance, reverse_mean, sampling_loop
+from lab_utils.exercises.straight import coupled, euler_step, straightened, velocity
 from lab_utils.exercises.task import NotYet, Task
 from lab_utils.exercises.training import avoidable, ema, loss
 
@@ -22,6 +23,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "04": (reverse_mean, posterior_variance, sampling_loop, ddim_step),
     "05": (best_epsilon, excess, copied_share),
     "06": (chances, places, normalised, multiple),
+    "08": (straightened, velocity, euler_step, coupled),
 }
 
 __all__ = [
@@ -33,8 +35,10 @@ __all__ = [
     "best_epsilon",
     "chances",
     "copied_share",
+    "coupled",
     "ddim_step",
     "ema",
+    "euler_step",
     "excess",
     "loss",
     "multiple",
@@ -46,7 +50,9 @@ __all__ = [
     "reverse_mean",
     "sampling_loop",
     "silent_loss",
+    "straightened",
     "time_matters",
+    "velocity",
     "wasted",
     "waves",
 ]
