@@ -252,7 +252,7 @@ def test_a_module_that_normalises_over_the_batch_is_taken_once_it_is_in_eval():
     [
         (
             lambda: sample(awake(), 3, sampler="dpm"),
-            "a sampler is made by ancestral, ddim, dpm_solver or sde_dpm_solver.*'dpm'",
+            "a sampler is made by ancestral, .* heun or midpoint, of a schedule; got 'dpm'",
         ),
         (lambda: Small("sigmoid"), "Small needs a Schedule, such as sigmoid"),
         (lambda: denoiser(Foreign, SCHEDULE), "made of a module or a function, which is called; got <class"),

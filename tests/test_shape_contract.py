@@ -16,6 +16,7 @@ from soak import often
 
 import lab_utils
 from lab_utils.base.arguments import as_points, check_as_many, check_finite, check_points
+from lab_utils.diffusion.couplings import couple, optimal_pairs
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, reverse_step
 from lab_utils.diffusion.schedules import linear
@@ -133,6 +134,10 @@ POINTS = {
         lambda x: fixed_kernels(x, bandwidths=[0.1], folds=2).sample(3),
         lambda n: (3, 2),
     ),
+    ("diffusion.couplings.couple", "noises"): (lambda x: couple("optimal transport", full(x), x), same),
+    ("diffusion.couplings.couple", "points"): (lambda x: couple("optimal transport", x, full(x)), same),
+    ("diffusion.couplings.optimal_pairs", "noises"): (lambda x: optimal_pairs(full(x), x), one_each),
+    ("diffusion.couplings.optimal_pairs", "points"): (lambda x: optimal_pairs(x, full(x)), one_each),
     ("diffusion.denoiser.DenoisingModule.epsilon", "x_t"): (lambda x: NETWORK.epsilon(x, T), same),
     ("diffusion.denoiser.DenoisingModule.forward", "x_t"): (lambda x: NETWORK(x, T), same),
     ("exact.best_denoiser.BestDenoiser.__init__", "data"): (
@@ -231,10 +236,20 @@ OTHERS = {
     ("diffusion.denoiser.DenoisingModule.predict", "t"): "forward, without its checks",
     ("diffusion.denoiser.DenoisingModule.predict", "x_t"): "forward, without its checks",
     ("diffusion.denoiser.denoiser", "module"): "a function of tensors",
+    ("diffusion.training.Trainer.__init__", "noises"): "tests/diffusion/test_reflow.py",
     **{
         ("diffusion.targets.to_epsilon", argument): "tests/test_denoisers.py: what a network said"
         for argument in ("answer", "x_t", "alphas_cumprod")
     },
+    **{
+        ("diffusion.targets.from_epsilon", argument): "tests/diffusion/test_targets.py: the same the other way round"
+        for argument in ("epsilon", "x_t", "alphas_cumprod")
+    },
+    ("diffusion.targets.skip_and_scale", "alphas_cumprod"): "any ᾱ",
+    ("diffusion.samplers.nearest", "places"): "numbers that rise: where the timesteps stand",
+    ("diffusion.samplers.nearest", "wanted"): "the same, fewer of them",
+    ("measure.straightness.along_paths", "z"): "tests/measure/test_straightness.py: paths",
+    ("measure.straightness.along_paths", "s"): "tests/measure/test_straightness.py: the places on them",
 }
 
 

@@ -38,11 +38,11 @@ class Along:
         time = network.time_to_layers(silu(network.embed_time(network.time_waves[t])))
         first, *rest = time.chunk(len(layers) + 1, dim=1)
         self.omega = network.omega.unsqueeze(1)
-        self.noise_scale = network.noise_scale[t].flatten().tolist()
+        self.skip = network.skip[t].flatten().tolist()
         self.hidden = torch.stack([torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1) for layer in layers])
         self.biases = torch.stack([layer.bias + shift for layer, shift in zip(layers, rest, strict=True)], dim=1)
         leave = torch.cat([network.leave.weight, network.leave.bias.unsqueeze(1)], dim=1)
-        self.leave = network.signal_scale[t].unsqueeze(2) * leave
+        self.leave = network.scale[t].unsqueeze(2) * leave
         # How much is left of each wave goes into its weights: fewer numbers than the waves of all points.
         of_points, of_waves = network.enter.weight[:, :2], network.enter.weight[:, 2:].unflatten(1, (4, -1))
         waves = len(self.omega)
@@ -78,6 +78,6 @@ class Along:
             hidden[:, :, -1] = self.biases[k]
             for matrix in hidden:
                 neurons.add_(silu(torch.mm(matrix, h, out=more), inplace=True))
-            return torch.add(torch.mm(self.leave[k], h).T.to(x_t.dtype), x_t, alpha=self.noise_scale[k])
+            return torch.add(torch.mm(self.leave[k], h).T.to(x_t.dtype), x_t, alpha=self.skip[k])
 
         return epsilon

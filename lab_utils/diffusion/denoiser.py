@@ -6,8 +6,9 @@ A denoiser has a `schedule`, and answers `epsilon(x_t, t)`: which noise is in th
 - each point's answer is independent of the other points, and the same question gets the same answer;
 - several threads may ask at once.
 
-It may also answer faster on a way whose timesteps are known beforehand: `along(timesteps)`, see `along`. Whatever takes
-a denoiser in this lab takes anything that keeps this contract, and asks for nothing more.
+It may also answer faster on a way whose timesteps are known beforehand: `along(timesteps)`, see `along`. And it may say
+with which `coupling` of points and noises it was trained, where they weren't independent; see `couplings`. Whatever
+takes a denoiser in this lab takes anything that keeps this contract, and asks for nothing more.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.base.arguments import check_points
+from lab_utils.diffusion.couplings import COUPLINGS
 from lab_utils.diffusion.schedules import Schedule, check_timesteps
 from lab_utils.diffusion.targets import TARGETS, to_epsilon
 
@@ -112,7 +114,12 @@ class DenoisingModule(nn.Module):
 
     Args:
         schedule: the noise schedule.
+
+    Attributes:
+        coupling: of which pairs of points and noises it was trained, one of `couplings.COUPLINGS`; `Trainer` sets it.
     """
+
+    coupling: str = "independent"
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
@@ -172,7 +179,10 @@ class _Wrapped(DenoisingModule):
 
 
 def denoiser(
-    module: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, predicts: str = "epsilon"
+    module: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    predicts: str = "epsilon",
+    coupling: str = "independent",
 ) -> DenoisingModule:
     """Make a denoiser of somebody else's module, or of any function.
 
@@ -181,10 +191,11 @@ def denoiser(
             int64 timesteps; gives (n, 2). It is used, not copied.
         schedule: the schedule that it was trained with.
         predicts: what it gives, one of `targets.TARGETS`.
+        coupling: of which pairs of points and noises it was trained, one of `couplings.COUPLINGS`.
 
     Raises:
-        ValueError: for another kind of prediction; or its answers have another shape, or depend on other points of the
-            batch, or differ from one call to the next.
+        ValueError: for another kind of prediction or coupling; or its answers have another shape, or depend on other
+            points of the batch, or differ from one call to the next.
     """
     if isinstance(module, type) or not callable(module):
         raise TypeError(f"a denoiser is made of a module or a function, which is called; got {module!r:.80}")
@@ -192,6 +203,9 @@ def denoiser(
         raise TypeError(f"a denoiser needs the Schedule that it was trained with, not {type(schedule).__name__}")
     if predicts not in TARGETS:
         raise ValueError(f"a network predicts one of {', '.join(TARGETS)}; got {predicts!r}")
+    if coupling not in COUPLINGS:
+        raise ValueError(f"a coupling is one of {', '.join(COUPLINGS)}; got {coupling!r}")
     wrapped = _Wrapped(module, schedule, predicts)
+    wrapped.coupling = coupling
     check_answers(wrapped)
     return wrapped

@@ -1,4 +1,4 @@
-"""The network that predicts the noise."""
+"""The network that predicts the noise, by whichever target."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lab_utils.base.arguments import is_number, is_whole
 from lab_utils.diffusion.along import Along
 from lab_utils.diffusion.denoiser import Answer, DenoisingModule, one_by_one
 from lab_utils.diffusion.schedules import Schedule, from_config, linear
+from lab_utils.diffusion.targets import LEARNT, skip_and_scale
 
 TIME_FREQUENCIES = 16
 TIME_WIDTH = 32  # neurons that see the time alone; as wide as the layers, they would be half of a training step
@@ -40,12 +41,15 @@ def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
 
 
 class DiffusionGenerator(DenoisingModule):
-    """A residual network that predicts the noise ε in a noised point.
+    """A residual network that says which noise ε is in a noised point.
 
-    Its answer is ε = √(1−ᾱ) x_t + √ᾱ · net(x_t, t). The first term is the best guess of someone who knows nothing of
-    the data but their scale; the network adds what it has learnt. Where hardly anything of the data is left, its part
-    vanishes with √ᾱ, and with it the harm that its error could do (the last step of a sigmoid schedule multiplies
-    errors by 31.6).
+    Its layers predict a target, v unless told otherwise, and its answer is ε = skip · x_t + scale · net(x_t, t), with
+    the two numbers of the target at t; see `targets`. For v that is √(1−ᾱ) x_t + √ᾱ · net. The first term is the best
+    guess of someone who knows nothing of the data but their scale; the network adds what it has learnt. Where hardly
+    anything of the data is left, its part vanishes with √ᾱ, and with it the harm that its error could do (the last step
+    of a sigmoid schedule multiplies errors by 31.6). With data of unit variance it is also what Karras et al. 2022
+    precondition their network to (their F is −v). The velocity's part vanishes, too, and that of ε has no skip. The
+    scale of x is large where there is little noise: train it with weights of its own, see `weights`.
 
     Points enter as themselves and as waves of many frequencies, without which a small network cannot draw a coastline
     (Tancik et al. 2020). If they fade, each enters as its mean over the noise that a point has at t: a wave that is
@@ -59,16 +63,17 @@ class DiffusionGenerator(DenoisingModule):
         depth: residual layers.
         input_frequencies, max_frequency: how many waves, and the highest, in radians per unit of the normalised data.
         fading: whether the waves fade where they are shorter than the noise.
+        target: what the layers predict, one of "epsilon", "x", "v", "velocity".
         seed: the weights' first values. (The last layer begins at 0.)
 
     Raises:
-        ValueError: if both a schedule and betas are given, or a size is not positive.
+        ValueError: if both a schedule and betas are given, a size is not positive, or there is no such target.
     """
 
     omega: Tensor
     time_waves: Tensor
-    noise_scale: Tensor
-    signal_scale: Tensor
+    skip: Tensor
+    scale: Tensor
     fading: Tensor | None
 
     def __init__(
@@ -83,6 +88,7 @@ class DiffusionGenerator(DenoisingModule):
         input_frequencies: int = 16,
         max_frequency: float = 32.0,
         fading: bool = False,
+        target: str = "v",
         seed: int = SEED,
     ) -> None:
         given = {"beta_start": beta_start, "beta_end": beta_end, "timesteps": timesteps}
@@ -99,6 +105,8 @@ class DiffusionGenerator(DenoisingModule):
         width, depth, input_frequencies = map(int, (width, depth, input_frequencies))  # from NumPy's, too
         if not is_whole(seed, least=0) or seed >= 2**63:
             raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
+        if target not in LEARNT:
+            raise ValueError(f"target must be one of {', '.join(LEARNT)}; got {target!r}")
         super().__init__(schedule)
         self.config: dict[str, Any] = {
             "width": width,
@@ -106,6 +114,7 @@ class DiffusionGenerator(DenoisingModule):
             "input_frequencies": input_frequencies,
             "max_frequency": float(max_frequency),
             "fading": bool(fading),
+            "target": target,
             "seed": int(seed),
             "schedule": schedule.config,
         }
@@ -127,12 +136,13 @@ class DiffusionGenerator(DenoisingModule):
         means = torch.cat([torch.ones_like(means[:, :2]), means], dim=1)  # the point itself does not fade
         # what rounding would lose anyway is 0: numbers near float32's smallest make some processors twice as slow
         means = means.where(means > torch.finfo(torch.float32).eps, 0.0).float()
+        skip, scale = skip_and_scale(target, schedule.alphas_cumprod)
         tables = {
             "omega": omega,
             "fading": means if fading else None,
             "time_waves": waves(log_snr, frequencies(0.1, 4.0, TIME_FREQUENCIES).double()).float(),
-            "noise_scale": (1 - schedule.alphas_cumprod).sqrt().float().unsqueeze(1),
-            "signal_scale": schedule.alphas_cumprod.sqrt().float().unsqueeze(1),
+            "skip": skip.float().unsqueeze(1),
+            "scale": scale.float().unsqueeze(1),
         }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
@@ -160,7 +170,7 @@ class DiffusionGenerator(DenoisingModule):
         for layer, shift in zip(self.layers, rest, strict=True):
             h = h + silu(layer(h) + shift)
         learnt: Tensor = self.leave(h)
-        return self.noise_scale[t] * x_t + self.signal_scale[t] * learnt
+        return self.skip[t] * x_t + self.scale[t] * learnt
 
     def along(self, timesteps: Sequence[int]) -> Callable[[int], Answer]:
         """The same answers along known timesteps, much faster; see `denoiser.along`.

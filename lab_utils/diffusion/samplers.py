@@ -2,7 +2,8 @@
 
 A step from t to an earlier s turns x_t into a·x_t − b·ε + c·z + d·x̂: ε is the noise that the denoiser sees in x_t, z is
 fresh standard normal noise, and x̂ is the data point that was estimated one step before. The four numbers depend on
-the schedule alone. `sampling` takes the steps.
+the schedule alone. `sampling` takes the steps. Each row of numbers is one question to the denoiser; a method that asks
+twice a step has two rows for it, see `straight`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ class Sampler:
     Attributes:
         name: what it is called in legends.
         schedule: the schedule that it was made for; on another one its numbers would be wrong.
-        timesteps: where the denoiser is asked, falling; the last step leads from the last of them to the data.
+        timesteps: where the denoiser is asked, never rising; the last step leads from the last of them to the data.
         coefficients: (steps, 4) float64, one row a, b, c, d for each timestep.
-        estimates: (steps, 2) float64, one row p, q for each timestep: the data point seen there is x̂ = p·x_t − q·ε.
+        estimates: (steps, 2) float64, one row p, q for each timestep: the data point seen there is x̂ = p·x_t − q·ε, or
+            whatever else of x_t and ε the next row goes on from.
     """
 
     name: str
@@ -61,7 +63,8 @@ class Sampler:
         return bool(self.coefficients[:, 3].any())
 
 
-def _sampler(name: str, schedule: Schedule, timesteps: Sequence[int], rows: Sequence[Sequence[float]]) -> Sampler:
+def from_rows(name: str, schedule: Schedule, timesteps: Sequence[int], rows: Sequence[Sequence[float]]) -> Sampler:
+    """A sampler of rows a, b, c, d, one for each timestep, which estimates the data point from each answer."""
     alphas_cumprod = schedule.alphas_cumprod[list(timesteps)]
     # x_0 = (x_t − √(1−ᾱ) ε) / √ᾱ (Ho et al. 2020, eq. 15)
     estimates = torch.stack([1 / alphas_cumprod.sqrt(), (1 / alphas_cumprod - 1).sqrt()], dim=1)
@@ -81,11 +84,21 @@ def even_in_log_snr(schedule: Schedule, steps: int, *, least: float = 0.0) -> li
         raise ValueError(f"the number of timesteps must be a whole number of 2 or more, up to {most}, not {steps!r}")
     count = max(steps, int((schedule.alphas_cumprod >= least).sum()))
     fall = -schedule.snr.log()[:count]
-    wanted = torch.linspace(float(fall[0]), float(fall[-1]), steps, dtype=torch.float64)
-    nearest = (wanted.unsqueeze(1) - fall).abs().argmin(dim=1)
+    return nearest(fall, torch.linspace(float(fall[0]), float(fall[-1]), steps, dtype=torch.float64))
+
+
+def nearest(places: Tensor, wanted: Tensor) -> list[int]:
+    """The numbers, rising and all different, of the places that are nearest to those wanted.
+
+    Args:
+        places: (T,) floats, rising: where each timestep stands.
+        wanted: (steps,) floats, rising, no more than there are places.
+    """
+    steps, count = len(wanted), len(places)
+    closest = (wanted.unsqueeze(1) - places).abs().argmin(dim=1)
     # where the schedule's own steps are longer, several want the same timestep: the later ones go on to the next …
     number = torch.arange(steps)
-    rising = (nearest - number).cummax(dim=0).values + number
+    rising = (closest - number).cummax(dim=0).values + number
     # … and leave room for those that come after them
     chosen: list[int] = torch.minimum(rising, count - steps + number).tolist()
     return chosen
@@ -107,7 +120,7 @@ def ancestral(schedule: Schedule, variance: str = "posterior") -> Sampler:
     c = (schedule.posterior_variance if variance == "posterior" else schedule.betas).sqrt()
     c = torch.cat([torch.zeros(1, dtype=c.dtype), c[1:]])
     rows = torch.stack([a, b, c, torch.zeros_like(c)], dim=1).flip(0)
-    return _sampler("DDPM", schedule, range(schedule.timesteps - 1, -1, -1), rows.tolist())
+    return from_rows("DDPM", schedule, range(schedule.timesteps - 1, -1, -1), rows.tolist())
 
 
 def ddim(schedule: Schedule, steps: int, eta: float = 0.0, *, least: float = PURE_NOISE) -> Sampler:
@@ -131,7 +144,7 @@ def ddim(schedule: Schedule, steps: int, eta: float = 0.0, *, least: float = PUR
         a = math.sqrt(after / now)
         b = a * math.sqrt(1 - now) - math.sqrt(max(0.0, 1 - after - variance))
         rows.append((a, b, math.sqrt(variance), 0.0))
-    return _sampler(f"DDIM, η = {eta:g}", schedule, timesteps, rows)
+    return from_rows(f"DDIM, η = {eta:g}", schedule, timesteps, rows)
 
 
 def dpm_solver(schedule: Schedule, steps: int, *, least: float = PURE_NOISE) -> Sampler:
@@ -189,7 +202,7 @@ def _second_order(name: str, schedule: Schedule, steps: int, noise: float, least
         a = math.sqrt(1 - after) / sigma * math.exp(-(noise**2) * h) + whole * (1 + back) / signal
         c = math.sqrt(-(1 - after) * math.expm1(-2 * noise**2 * h))
         rows.append((a, whole * (1 + back) * sigma / signal, c, -whole * back))
-    return _sampler(name, schedule, timesteps, rows)
+    return from_rows(name, schedule, timesteps, rows)
 
 
 def _pairs(schedule: Schedule, timesteps: Sequence[int]) -> list[tuple[float, float]]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.arguments import is_whole
+from lab_utils.diffusion.couplings import check_independent
 from lab_utils.diffusion.denoiser import Denoiser, along, check_denoiser
 from lab_utils.diffusion.samplers import Sampler, ancestral, reverse_step
 
@@ -59,12 +60,15 @@ def sampler_for(denoiser: Denoiser, sampler: Sampler | None) -> Sampler:
     """The sampler, or all T ancestral steps where there is none, after a look at both; errors as for `snapshots`."""
     check_denoiser(denoiser)
     if sampler is None:
-        return ancestral(denoiser.schedule)
+        sampler = ancestral(denoiser.schedule)
     if not isinstance(sampler, Sampler):
         raise TypeError(
-            f"a sampler is made by ancestral, ddim, dpm_solver or sde_dpm_solver, of a schedule; got {sampler!r:.80}"
+            "a sampler is made by ancestral, ddim, dpm_solver, sde_dpm_solver, euler, heun or midpoint, of a schedule; "
+            f"got {sampler!r:.80}"
         )
     sampler.check(denoiser.schedule)
+    if sampler.coefficients[:, 2].any():
+        check_independent(denoiser, f"a sampler that adds noise ({sampler.name}) needs the slope of the noised density")
     return sampler
 
 
@@ -113,7 +117,8 @@ def snapshots(
 
     Raises:
         TypeError: what is given is no denoiser.
-        ValueError: for n below 1, a k below 0 or above the number of steps, or a sampler of another schedule.
+        ValueError: for n below 1, a k below 0 or above the number of steps, a sampler of another schedule, or one that
+            adds noise for a denoiser that was trained with coupled pairs.
     """
     _check_count(n, seed)
     n, seed = int(n), int(seed)

@@ -203,6 +203,12 @@ def _sigmoid(start: float, end: float, timesteps: int, reading: str) -> Tensor:
     return _from_nodes(_rescaled(_falling(start, end, timesteps + 1)), MAX_BETA)
 
 
+def _flow(timesteps: int) -> Tensor:
+    s = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
+    s[-1] = 1 - 0.5 / timesteps
+    return _from_nodes((1 - s).square() / ((1 - s).square() + s.square()))
+
+
 def _custom(betas: Sequence[float]) -> Tensor:
     return torch.tensor(betas, dtype=torch.float64)
 
@@ -212,6 +218,7 @@ BETAS: dict[str, Callable[..., Tensor]] = {
     "linear": _linear,
     "sigmoid": _sigmoid,
     "cosine": _cosine,
+    "flow": _flow,
     "custom": _custom,
 }
 
@@ -238,6 +245,20 @@ def linear(beta_start: float = 1e-4, beta_end: float = 0.02, timesteps: int = 10
 def cosine(timesteps: int = 1000, offset: float = 0.008) -> Schedule:
     """ᾱ follows a squared cosine, β is clipped to 0.999 (Nichol & Dhariwal 2021, eq. 17)."""
     return _made(kind="cosine", timesteps=_check_arguments(timesteps, offset=offset), offset=float(offset))
+
+
+def flow(timesteps: int = 1000) -> Schedule:
+    """The straight path z_s = (1−s) x + s ε of flow matching (Lipman et al. 2023; Liu et al. 2023): s rises evenly.
+
+    √ᾱ : √(1−ᾱ) is as (1−s) : s, so ᾱ = (1−s)²/((1−s)² + s²), and x_t = z_s/√((1−s)² + s²): the same points, scaled so
+    that they keep the variance of normalised data. The nodes are s = 0, the data, then 1/T, 2/T … At s = 1 nothing of
+    the data is left, and a step that takes everything can't be undone. So the last node stands in the middle of the
+    last step, at s = 1 − 1/2T. There √ᾱ is about 1/2T, half of what it was before.
+
+    Args:
+        timesteps: T.
+    """
+    return _made(kind="flow", timesteps=_check_arguments(timesteps))
 
 
 def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, reading: str = "clipped") -> Schedule:
@@ -275,7 +296,7 @@ def sigmoid(start: float = -5.0, end: float = 5.0, timesteps: int = 1000, readin
         ) from error
 
 
-KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine}
+KINDS: dict[str, Callable[..., Schedule]] = {"linear": linear, "sigmoid": sigmoid, "cosine": cosine, "flow": flow}
 
 
 def from_config(config: Mapping[str, Any]) -> Schedule:

@@ -13,43 +13,22 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
-from lab_utils.base.arguments import check_points, is_number, is_whole
+from lab_utils.base.arguments import check_as_many, check_points, is_number, is_whole
+from lab_utils.diffusion.couplings import COUPLINGS, GIVEN, couple
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
-from lab_utils.diffusion.schedules import Schedule
 from lab_utils.diffusion.tail import Tail
+from lab_utils.diffusion.weights import TIMESTEPS, WEIGHTS, loss_weights, timestep_probabilities
 
 CHECKPOINTS = (200, 500, 1000)  # after which the 2023 report looked at its model, besides the last epoch
-
-# How timesteps may be drawn: which share of them evenly in log-SNR, and above which log-SNR; the rest evenly in t.
-TIMESTEPS = {"uniform": (0.0, -math.inf), "log-SNR": (1.0, -math.inf), "detail": (0.75, 2.0)}
-
-
-def timestep_probabilities(schedule: Schedule, how: str) -> Tensor:
-    """(T,) float64: how likely each timestep is when t is drawn as `how`, one of `TIMESTEPS`, says.
-
-    "uniform" treats all timesteps alike. "log-SNR" gives each the stretch of log-SNR that it stands for, so that all
-    levels of noise are equally likely, whatever the schedule (Kingma et al. 2021, section 5.1). "detail" draws three of
-    four so where noise makes up an eighth of the variance or less (log-SNR above 2), where the fine features of the
-    data are; the fourth one, evenly in t, keeps the network right everywhere else.
-
-    Raises:
-        ValueError: the schedule has no stretch of log-SNR to draw from.
-    """
-    share, lowest = TIMESTEPS[how]
-    log_snr = schedule.snr.log()
-    edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]]).clamp(min=lowest)
-    if share and not edges[0] > edges[-1]:
-        raise ValueError(
-            f"timesteps can't be drawn as {how!r} with {schedule}: it has at most one to draw, "
-            f"because its log-SNR runs from {float(log_snr[0]):.3g} to {float(log_snr[-1]):.3g}; take another way, or "
-            "a schedule that begins with less noise"
-        )
-    return (1 - share) / schedule.timesteps - share * edges.diff() / (edges[0] - edges[-1])
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train.
+
+    Which paper's training is which choice of `timesteps`, `weights` and `coupling`, together with the network's
+    schedule and target, stands in a table at the top of `weights`. Flow matching, for example, is
+    `Recipe(weights="velocity")` for `DiffusionGenerator(schedule=flow(), target="velocity")`.
 
     Attributes:
         epochs: how often every point is used.
@@ -63,7 +42,10 @@ class Recipe:
         checkpoints: epochs whose averaged weights are kept; unless given, those of `CHECKPOINTS` that come before the
             last epoch, and the last.
         timesteps: how t is drawn, one of `TIMESTEPS`.
-        weights: how much the loss at t counts, one of `TIMESTEPS`: as much as if t were drawn that way.
+        weights: how much the squared error of ε at t counts, one of `WEIGHTS`: as much as if t were drawn that way; or
+            as much as makes it the error of "x", "v" or the "velocity", which is then the loss that is told.
+        coupling: which noise goes with which point of a batch, one of `COUPLINGS`. With another one than "independent"
+            the best answer is another one, too, so `tail` and `fixed_noises` must be 0.
         noises: how often each point is noised in an epoch; so an epoch has that many times the steps.
         fixed_noises: how many pairs of a timestep and a noise each point has for good; 0 for fresh ones every time.
         tail: which share of each batch is noised up to three times as much as its timesteps say, with exact targets;
@@ -83,6 +65,7 @@ class Recipe:
     checkpoints: tuple[int, ...] = None  # type: ignore[assignment]  # which __post_init__ turns into epochs
     timesteps: str = "uniform"
     weights: str = "uniform"
+    coupling: str = "independent"
     noises: int = 1
     fixed_noises: int = 0
     tail: float = 0.0
@@ -103,9 +86,15 @@ class Recipe:
             raise ValueError(f"tail must lie in [0, 1), a share of each batch; got {self.tail!r}")
         if not isinstance(self.decay, bool):
             raise ValueError(f"decay must be True or False, not {self.decay!r}")
-        for name in ("timesteps", "weights"):
-            if getattr(self, name) not in [*TIMESTEPS]:
-                raise ValueError(f"{name} must be one of {', '.join(TIMESTEPS)}; got {getattr(self, name)!r}")
+        for name, choices in {"timesteps": TIMESTEPS, "weights": WEIGHTS, "coupling": COUPLINGS}.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if self.coupling != "independent" and (self.tail or self.fixed_noises):
+            raise ValueError(
+                f"with coupling {self.coupling!r}, tail and fixed_noises must be 0: the exact answers of the tail are "
+                f"those of independent pairs, and pairs are fresh in each epoch; got tail = {self.tail} and "
+                f"fixed_noises = {self.fixed_noises}"
+            )
         for name in ("learning_rate", "ema_decay", "tail"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "checkpoints", self._epochs_to_keep())
@@ -178,31 +167,57 @@ class Trainer:
         network: see `check_trainable`; its weights are changed.
         train: (n, 2) float32 points.
         recipe: how to train; the original's unless given.
+        noises: (n, 2) float32, the noise that goes with each point, for good; see `reflow`. Fresh noise in each epoch
+            unless given. The recipe's coupling is then "independent", and its tail and fixed_noises are 0.
 
     Raises:
         TypeError: the network lacks something that training needs; the message names it.
-        ValueError: if the points are none, of another shape than (n, 2), or not float32; or the network's answers break
-            a promise of the contract of `denoiser`.
+        ValueError: if the points are none, of another shape than (n, 2), or not float32; if the noises are not as many,
+            or the recipe pairs them, too; or the network's answers break a promise of the contract of `denoiser`.
     """
 
-    def __init__(self, network: DenoisingModule, train: Tensor, recipe: Recipe | None = None) -> None:
+    def __init__(
+        self,
+        network: DenoisingModule,
+        train: Tensor,
+        recipe: Recipe | None = None,
+        *,
+        noises: Tensor | None = None,
+    ) -> None:
         check_points(train, "training points")
         if train.dtype != torch.float32 or not len(train):
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
         check_trainable(network)
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
+        if noises is not None:
+            self._check_pairs(noises)
+        self.noises = noises
+        network.coupling = self.recipe.coupling if noises is None else GIVEN  # whoever measures it must know
         self.averaged = deepcopy(network)
         self.weights, self.average = in_one(network), in_one(self.averaged)
         self.optimiser = torch.optim.Adam([self.weights], lr=self.recipe.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(self.recipe.seed)
         self.chances = timestep_probabilities(network.schedule, self.recipe.timesteps)
-        counts = timestep_probabilities(network.schedule, self.recipe.weights) * network.schedule.timesteps
+        counts = loss_weights(network.schedule, self.recipe.weights)
         kept = network.schedule.alphas_cumprod.unsqueeze(1)
         self.signal, self.noise = kept.sqrt().float(), (1 - kept).sqrt().float()
         self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
         self.tail = Tail(train)
         self.losses: list[float] = []
+
+    def _check_pairs(self, noises: Tensor) -> None:
+        check_as_many(self.train, noises, "training points", "noises")
+        if noises.dtype != torch.float32:
+            raise ValueError(f"the noises must be float32, as the points are; got {noises.dtype}")
+        due = {"coupling": "independent", "tail": 0.0, "fixed_noises": 0}
+        given = {name: getattr(self.recipe, name) for name in due}
+        wrong = [f"{name} = {value!r}" for name, value in given.items() if value != due[name]]
+        if wrong:
+            raise ValueError(
+                f"where each point has a noise of its own, the recipe pairs none: coupling must be 'independent', tail "
+                f"and fixed_noises 0; got {', '.join(wrong)}"
+            )
 
     @property
     def epoch(self) -> int:
@@ -257,6 +272,10 @@ class Trainer:
         network = self.network
         if self.fixed is None:
             t, epsilon = self._draw(len(batch))
+            if self.noises is None:
+                epsilon = couple(self.recipe.coupling, self.train[batch], epsilon)
+            else:
+                epsilon = self.noises[batch]
         else:
             which = torch.randint(0, self.recipe.fixed_noises, (len(batch),), generator=self.generator)
             t, epsilon = (table[batch * self.recipe.fixed_noises + which] for table in self.fixed)

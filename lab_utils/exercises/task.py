@@ -277,8 +277,10 @@ def _place(answer: Any, index: int, parts: Sequence[str] = ()) -> str:
     if isinstance(answer, Mapping):
         return str(list(answer)[index])
     if isinstance(answer, tuple):
-        part, index = divmod(index, len(_numbers(answer[0])))  # they are of one size
-        return f"{_place(answer[part], index)} of {parts[part]}"
+        for part, name in zip(answer, parts, strict=True):
+            if index < len(_numbers(part)):
+                return f"{_place(part, index)} of {name}"
+            index -= len(_numbers(part))
     if _is_number(answer):
         return "it"
     axes = ("row", "column") if answer.dim() == 2 else ("number",)

@@ -19,6 +19,7 @@ from lab_utils.measure.losses import (
 )
 from lab_utils.measure.model_checks import CHECKS, Finding
 from lab_utils.measure.nats import Nats, Truth
+from lab_utils.measure.straightness import Straightness, along_paths, straightness
 
 __all__ = [
     "CHECKS",
@@ -32,7 +33,9 @@ __all__ = [
     "Measure",
     "Nats",
     "Noised",
+    "Straightness",
     "Truth",
+    "along_paths",
     "along_t",
     "answers",
     "compare",
@@ -44,4 +47,5 @@ __all__ = [
     "mean_loss",
     "noise",
     "squared",
+    "straightness",
 ]

@@ -7,8 +7,9 @@ is dx̄/dσ = ε (Karras et al. 2022, eq. 1 and 3; Song et al. 2020, eq. 14). Wi
 
     dx_t/dφ = (ε − sin φ · x_t) / cos φ
 
-For `DiffusionGenerator` this velocity is its network's answer, and nothing besides; it is the v of Salimans & Ho 2022.
-The angle ends at 90°, where σ is infinite, so that the noisy end is as easy as any other place.
+This velocity is the v of Salimans & Ho 2022. It is what the layers of `DiffusionGenerator` answer, and nothing besides,
+unless they have another target. It needs no slope of a density, so it also holds for a training with coupled pairs. The
+angle ends at 90°, where σ is infinite, so that the noisy end is as easy as any other place.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.arguments import check_as_many, check_points
+from lab_utils.diffusion.couplings import check_independent
 from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
 from lab_utils.diffusion.schedules import Schedule
 
@@ -61,8 +62,11 @@ def answers(denoiser: Denoiser, noised: Noised) -> Tensor:
 
     Raises:
         TypeError: what is given is no denoiser.
+        ValueError: it was trained with coupled pairs; the noised points are of independent ones, and so are the noise
+            and the best answers that its answers could be held against.
     """
     check_denoiser(denoiser)
+    check_independent(denoiser, "losses, their floors and the excess over them are those of independent pairs")
 
     @torch.inference_mode()
     def answer(block: tuple[Tensor, Tensor]) -> Tensor:
@@ -134,8 +138,10 @@ def gradient_signal(model: Denoiser, noised: Noised, *, batch: int = 500, seed: 
 
     Raises:
         TypeError: the denoiser is no nn.Module with weights, which a step could change.
-        ValueError: if the noised points make less than two whole batches.
+        ValueError: if the noised points make less than two whole batches, or the denoiser was trained with coupled
+            pairs.
     """
+    check_independent(model, "the aim of a training step is told of independent pairs")
     if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
         raise TypeError(f"{type(model).__name__} has no weights, so there is no gradient of a training step")
     order = torch.randperm(len(noised.t), generator=torch.Generator().manual_seed(seed))

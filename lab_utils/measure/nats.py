@@ -112,7 +112,8 @@ class Truth:
         """The excess of a denoiser in nats, in all and along log-SNR.
 
         Raises:
-            ValueError: the denoiser has another schedule than the truth, so its noised points are others.
+            ValueError: the denoiser has another schedule than the truth, so its noised points are others; or it was
+                trained with coupled pairs, so its best answers are others.
         """
         check_denoiser(denoiser)
         if not torch.equal(denoiser.schedule.betas, self.schedule.betas):

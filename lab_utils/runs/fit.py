@@ -27,7 +27,8 @@ from lab_utils.runs.own_code import own_code
 
 # what decides what a training gives
 CODE = tuple(
-    f"lab_utils.diffusion.{name}" for name in ("schedules", "targets", "denoiser", "network", "tail", "training")
+    f"lab_utils.diffusion.{name}"
+    for name in ("schedules", "targets", "weights", "couplings", "denoiser", "network", "tail", "training")
 )
 
 
@@ -60,6 +61,7 @@ class Run:
             raise ValueError(f"{asked}; the checkpoints are {', '.join(map(str, kept)) or 'none'}")
         network = self.job.build()
         network.load_state_dict(load_weights(self.folder, self.config, max(kept) if epoch is None else int(epoch)))
+        network.coupling = self.job.recipe.coupling
         return network.eval().requires_grad_(False)
 
 

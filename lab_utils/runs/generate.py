@@ -41,7 +41,8 @@ CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute
 
 # what the points depend on besides the denoiser, the sampler and the seed
 CODE = tuple(
-    f"lab_utils.diffusion.{name}" for name in ("along", "denoiser", "network", "samplers", "sampling", "schedules")
+    f"lab_utils.diffusion.{name}"
+    for name in ("along", "denoiser", "network", "samplers", "sampling", "schedules", "straight", "targets")
 )
 
 Call = Callable[..., Tensor]  # `sample`, with all that says which points of which model

@@ -1,7 +1,8 @@
 """The command behind `make study`: train, sample and measure what the tables of the study lack.
 
 `python -m lab_utils.study` completes data/study.csv (the trainings, see `sweeps`), then data/samplers.csv (few steps
-against many, see `sampler_study`) and data/spread.csv (which chance makes how much, see `spread`).
+against many, see `sampler_study`), data/spread.csv (which chance makes how much, see `spread`) and data/targets.csv
+(what the network predicts, see `target_study`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from lab_utils import WORKERS
 from lab_utils.base.files import PROJECT
-from lab_utils.study import sampler_study, spread, sweeps
+from lab_utils.study import sampler_study, spread, sweeps, target_study
 from lab_utils.study.running import RunsFailedError, code_version, run_table
 from lab_utils.study.table import TableError
 
@@ -21,6 +22,7 @@ TABLES = {
     "study": sweeps.run,
     "samplers": sampler_study.run,
     "spread": spread.run,
+    "targets": target_study.run,
 }  # the file's name → what makes a run of it
 
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "study": sweeps.grid(options.sweeps, options.data or sweeps.DATASETS, options.seeds),
         "samplers": sampler_study.grid(options.data or sampler_study.DATASETS, options.seeds),
         "spread": spread.grid(options.data or sweeps.DATASETS, options.seeds),
+        "targets": target_study.grid(options.data or target_study.DATASETS, options.seeds),
     }
     named = {"scheduler": options.scheduler, "workers": options.workers, "renew": options.renew}
     for name in options.only:

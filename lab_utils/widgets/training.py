@@ -16,11 +16,13 @@ import ipywidgets as widgets
 
 from lab_utils import figures
 from lab_utils.base.files import alone_at
+from lab_utils.diffusion.couplings import check_independent
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule
 from lab_utils.diffusion.samplers import dpm_solver
 from lab_utils.diffusion.sampling import sample
 from lab_utils.diffusion.schedules import Schedule
-from lab_utils.diffusion.training import Recipe, Trainer, timestep_probabilities
+from lab_utils.diffusion.training import Recipe, Trainer
+from lab_utils.diffusion.weights import loss_weights, timestep_probabilities
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.figures.display import html_image, png
 from lab_utils.measure.losses import answers, mean_and_error, noise, squared
@@ -45,13 +47,17 @@ class Watch:
     Attributes:
         floor: the smallest expected loss on the training points; the loss of one epoch can lie below it by chance.
         error: the standard error of that number, because it is taken of some noised points.
+
+    Raises:
+        ValueError: the recipe couples points and noises, and then the floor is not known.
     """
 
     def __init__(self, data: Dataset, schedule: Schedule, recipe: Recipe) -> None:
+        check_independent(recipe, "the floor of a training is told of independent pairs")
         self._noised = noise(data.train, schedule, draws=DRAWS)
         self._best = answers(BestDenoiser(data.train, schedule), self._noised)
-        drawn, weighed = (timestep_probabilities(schedule, how) for how in (recipe.timesteps, recipe.weights))
-        self._counts = (schedule.timesteps**2 * drawn * weighed)[self._noised.t]
+        drawn, weighed = timestep_probabilities(schedule, recipe.timesteps), loss_weights(schedule, recipe.weights)
+        self._counts = (schedule.timesteps * drawn * weighed)[self._noised.t]
         self.floor, self.error = mean_and_error(squared(self._best, self._noised.epsilon) * self._counts)
 
     def excess(self, network: Denoiser) -> float:

@@ -252,7 +252,7 @@ def test_a_wave_fades_to_its_mean_over_the_noise():
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     x = points(1)
     for t in (0, 4, 12):
-        noisy = x.double() + float(model.noise_scale[t]) * torch.from_numpy(nodes).unsqueeze(1)
+        noisy = x.double() + float((1 - model.schedule.alphas_cumprod[t]).sqrt()) * torch.from_numpy(nodes).unsqueeze(1)
         mean = torch.from_numpy(weights / weights.sum()) @ waves(noisy, model.omega.double())
         assert model.fading[t, :2].tolist() == [1, 1], "the point itself does not fade"
         faded = waves(x, model.omega)[0] * model.fading[t, 2:]

@@ -5,7 +5,7 @@ import pytest
 
 from lab_utils.base.files import DATA
 from lab_utils.study import __main__ as command
-from lab_utils.study import sampler_study, spread, sweeps
+from lab_utils.study import sampler_study, spread, sweeps, target_study
 from lab_utils.study.__main__ import main
 from lab_utils.study.running import RunsFailedError, code_version
 from lab_utils.study.table import TableError
@@ -29,14 +29,15 @@ def test_all_tables_are_completed_unless_one_is_chosen_and_old_runs_are_counted(
         (sweeps.run, DATA / "study.csv"),
         (sampler_study.run, DATA / "samplers.csv"),
         (spread.run, DATA / "spread.csv"),
+        (target_study.run, DATA / "targets.csv"),
     ]
     assert main(["--only", "samplers"]) == 0
-    assert calls[3][0] is sampler_study.run
-    assert {c["data"] for c in calls[3][1]} == {*sampler_study.DATASETS}
+    assert calls[4][0] is sampler_study.run
+    assert {c["data"] for c in calls[4][1]} == {*sampler_study.DATASETS}
     told = capsys.readouterr().out
     assert f"1 of 2 runs in {DATA / 'samplers.csv'} are of another version of the code, 0.1.0" in told
     assert "--renew" in told
-    assert len(calls) == 4
+    assert len(calls) == 5
 
 
 def test_the_options_are_handed_on(calls, tmp_path):
@@ -47,6 +48,7 @@ def test_the_options_are_handed_on(calls, tmp_path):
         (sweeps.run, [*sweeps.grid(["depth"], ["moons"], 2)], tmp_path / "study.csv", named),
         (sampler_study.run, [*sampler_study.grid(["moons"], 2)], tmp_path / "samplers.csv", named),
         (spread.run, [*spread.grid(["moons"], 2)], tmp_path / "spread.csv", named),
+        (target_study.run, [*target_study.grid(["moons"], 2)], tmp_path / "targets.csv", named),
     ]
 
 
