@@ -199,18 +199,14 @@ def test_notebook_1_bends_the_schedule(lab):
     lab.check()
 
 
-def test_notebook_4_follows_the_points_back(lab):
-    lab = lab("04_sampling_and_comparison.ipynb", "walk_explorer(")
-    moving = pictures(lab, "reverse steps")
-    lab.show(moving)
-    changed_by(lab, moving, lambda: press(lab, lab.slider("reverse steps done"), times=3))
-    lab.shot("steps")
-    way = pictures(lab, "the ways of point")
-    lab.show(way)
-    changed_by(lab, way, lambda: press(lab, lab.slider("point of noise"), times=2))
-    box = way.bounding_box()
-    changed_by(lab, way, lambda: way.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.4}))
-    lab.shot("way")
+def test_notebook_4_lets_its_networks_sample(lab):
+    lab = lab("04_sampling_and_comparison.ipynb", "LiveExplorer(")
+    status = lab.page.get_by_role("status").filter(has_text="Noise")
+    lab.show(lab.page.locator("canvas.live-map"))
+    status.filter(has_text="steps").first.wait_for(timeout=120_000)
+    lab.page.get_by_label("Model").select_option("2000 epochs")
+    status.filter(has_text="after all").wait_for(timeout=120_000)
+    lab.shot("live")
     lab.check()
 
 

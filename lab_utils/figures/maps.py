@@ -126,17 +126,6 @@ def strays(
     return figure
 
 
-@mpl.rc_context(STYLE)
-def reverse_frame(
-    panels: Mapping[str, ArrayLike], step: int, total: int, extent: Extent, labels: tuple[str, str] = ("x", "y")
-) -> Figure:
-    """The points of each schedule after `step` of `total` reverse steps, side by side."""
-    figure, _ = _reverse_axes(panels, extent, labels)
-    figure.set_dpi(EXPLORER_DPI)
-    figure.suptitle(_reverse_title(step, total), fontsize=10.5)
-    return figure
-
-
 def _reverse_title(step: int, total: int) -> str:
     return f"after {step} of {total} reverse steps"
 

@@ -4,9 +4,7 @@ from lab_utils.widgets.live import LiveExplorer
 from lab_utils.widgets.payload import Choice, Live, Reading
 from lab_utils.widgets.posterior import posterior_explorer
 from lab_utils.widgets.schedule import make_schedule, schedule_explorer, schedule_view
-from lab_utils.widgets.steps import reverse_explorer, reverse_view
 from lab_utils.widgets.training import LiveTraining, Watch
-from lab_utils.widgets.walks import walk_explorer
 
 __all__ = [
     "Choice",
@@ -17,9 +15,6 @@ __all__ = [
     "Watch",
     "make_schedule",
     "posterior_explorer",
-    "reverse_explorer",
-    "reverse_view",
     "schedule_explorer",
     "schedule_view",
-    "walk_explorer",
 ]

@@ -364,12 +364,6 @@ def test_differences_share_their_colours_which_end_on_both_sides_alike():
     assert list(upper.get_extent()) == list(EXTENT)
 
 
-def test_a_reverse_frame_says_how_far_it_is(points):
-    figure = figures.reverse_frame({"linear": points, "sigmoid": -points}, 900, 1000, EXTENT)
-    assert figure.get_suptitle() == "after 900 of 1000 reverse steps"
-    assert np.allclose(figure.axes[1].collections[0].get_offsets(), -points)
-
-
 def test_every_frame_of_the_animation_moves_every_schedule(points):
     paths = {name: {k: sign * (k + 1) * points for k in (0, 5, 10)} for name, sign in (("linear", 1), ("sigmoid", -1))}
     animation = figures.reverse_animation(paths, EXTENT)

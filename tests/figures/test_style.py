@@ -47,7 +47,7 @@ def test_a_map_of_300_points_has_as_much_ink_as_one_of_5000_to_a_factor_of_three
 
 def test_the_way_back_and_the_training_draw_few_points_as_larger_dots():
     def sizes(n):
-        frame = figures.reverse_frame({"mine": cloud(n)}, 500, 1000, EXTENT)
+        frame = figures.reverse_animation({"mine": {1000: cloud(n)}}, EXTENT)._fig
         view = figures.training_view([1.0, 0.9], 0.5, {1: 0.1}, cloud(2000), cloud(n))
         return [float(axes.collections[0].get_sizes()[0]) for axes in (frame.axes[0], view.axes[2])]
 
@@ -58,7 +58,7 @@ def test_the_way_back_and_the_training_draw_few_points_as_larger_dots():
 def test_axes_are_called_as_the_columns_of_the_data_are():
     view = figures.training_view([1.0, 0.9], 0.5, {1: 0.1}, cloud(9), cloud(9), labels=NAMES).axes[2]
     chart = figures.maps({"a": cloud(9)}, EXTENT, labels=NAMES).axes[0]
-    frame = figures.reverse_frame({"a": cloud(9)}, 1, 2, EXTENT, NAMES).axes[0]
+    frame = figures.reverse_animation({"a": {2: cloud(9)}}, EXTENT, NAMES)._fig.axes[0]
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in (view, chart, frame)] == [NAMES] * 3
 
 

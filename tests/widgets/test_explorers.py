@@ -145,70 +145,6 @@ def test_only_the_sliders_of_the_chosen_kind_can_be_moved():
     assert disabled("linear") == [False, False, True, True]
 
 
-# --- the steps back
-
-
-@pytest.fixture
-def paths():
-    points = np.random.default_rng(0).normal(size=(50, 2))
-    return {name: {k: points * sign * (1 + k) for k in (0, 500, 1000)} for name, sign in (("a", 1), ("b", -1))}
-
-
-def test_the_reverse_view_shows_the_step_that_was_asked_for(paths):
-    views = [widgets.reverse_view(paths, step, EXTENT, LABELS) for step in (0, 500, 500)]
-    assert all(view.startswith(PNG) for view in views)
-    assert views[0] != views[1]
-    assert views[1] == views[2]
-
-
-def test_moving_the_reverse_slider_changes_the_picture(paths):
-    explorer = widgets.reverse_explorer(paths, EXTENT)
-    slider, picture = explorer.children
-    assert list(slider.options) == [0, 500, 1000]
-    before = picture.source
-    slider.value = 1000
-    assert picture.source != before
-    assert shown(picture) == widgets.reverse_view(paths, 1000, EXTENT, LABELS)
-    assert "after 1000 reverse steps" in picture.alt
-
-
-# --- the way of one point
-
-
-@pytest.fixture
-def walks():
-    starts = np.random.default_rng(0).normal(size=(20, 2))
-    return {name: np.stack([starts * shrink**k for k in range(4)]) for name, shrink in (("DDPM", 0.5), ("DDIM", 0.7))}
-
-
-def drawn_walk(walks, number):
-    chosen = {name: walk[:, number] for name, walk in walks.items()}
-    return figures.walks(chosen, walks["DDPM"][0], [[0, 0]], EXTENT, LABELS)
-
-
-def test_a_click_on_the_noise_chooses_the_nearest_point(walks):
-    explorer = widgets.walk_explorer(walks, [[0, 0]], EXTENT)
-    slider, picture = explorer.children
-    assert picture.clickable
-    assert shown(picture) == quick_png(drawn_walk(walks, 0))
-    figure = drawn_walk(walks, 0)
-    quick_png(figure)
-    click(explorer, figure.axes[0], *(walks["DDPM"][0, 13] + 0.01))
-    assert slider.value == 13
-    assert shown(picture) == quick_png(drawn_walk(walks, 13))
-    assert picture.alt == "the ways of point 13 from noise to data: DDPM, DDIM"
-    picture.at = [0.001, 0.001]  # beside the axes: nothing happens
-    assert slider.value == 13
-
-
-def test_the_slider_does_the_same_as_a_click(walks):
-    explorer = widgets.walk_explorer(walks, [[0, 0]], EXTENT)
-    slider, picture = explorer.children
-    assert (slider.min, slider.max) == (0, 19)
-    slider.value = 7
-    assert shown(picture) == quick_png(drawn_walk(walks, 7))
-
-
 # --- what the best denoiser knows
 
 
@@ -245,13 +181,8 @@ def test_a_click_on_the_curve_chooses_the_timestep_and_one_on_the_map_the_point(
 
 def explorers(data, extent):
     """Each explorer by its name, with one of its controls and two values for it."""
-    points = data.units.restore(data.train).numpy()
-    walks = {name: np.stack([points[:64] * (1 - k / 200) for k in range(200)]) for name in ("DDPM", "DDIM", "best")}
-    paths = {name: {0: points, 1: 2 * points} for name in ("linear", "sigmoid")}
     return {
         "schedule": (widgets.schedule_explorer(data, extent), "β, last step", (0.02, 0.03)),
-        "steps": (widgets.reverse_explorer(paths, extent), "reverse steps done", (0, 1)),
-        "walks": (widgets.walk_explorer(walks, points, extent), "point of noise", (3, 4)),
         "posterior": (widgets.posterior_explorer(data, sigmoid(), np.ones(50), extent), "timestep t", (400, 500)),
     }
 
