@@ -162,9 +162,15 @@ class Dataset:
         train, held_out = self.train[self.train_labels == code], self.held_out[self.held_out_labels == code]
         if not len(train):
             raise PointsError(f"of {self.name!r} no training point is of class {label!r}; take more: train=…")
-        content = torch.cat([train, held_out]).numpy().tobytes()
-        labels = (torch.zeros(len(part), dtype=torch.int64) for part in (train, held_out))
-        return Dataset(self.name, train, held_out, self.units, sha256(content), *labels, (label,))
+        return replace(
+            self,
+            train=train,
+            held_out=held_out,
+            checksum=sha256(torch.cat([train, held_out]).numpy().tobytes()),
+            train_labels=torch.zeros(len(train), dtype=torch.int64),
+            held_out_labels=torch.zeros(len(held_out), dtype=torch.int64),
+            classes=(label,),
+        )
 
 
 def dataset(
