@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lab_utils import SEED
-from lab_utils.base.arguments import class_number
 from lab_utils.base.code import code_checksum
 from lab_utils.base.files import in_a_line, sha256
 from lab_utils.diffusion.conditional import given
@@ -239,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         label = _column_of_classes(options) if options.label else None
         data = dataset(options.data, columns=columns, label=label, missing=options.missing)
         if options.label:
-            class_number(options.label, data.classes)  # this, too, before the training
+            data.given(options.label)  # whether there are points of it, before a training, too
         network = DiffusionGenerator(schedule=schedule, classes=data.classes)
         model = fit(network, data, recipe, progress=not options.quiet).model()
         generate(
