@@ -87,8 +87,9 @@ def check_classes(classes: Any) -> tuple[str, ...]:
     Raises:
         ValueError: they are no names, or one stands there twice.
     """
-    names = () if isinstance(classes, str) or not isinstance(classes, Iterable) else tuple(classes)
-    if (classes != () and not names) or not all(isinstance(name, str) and name for name in names):
+    several = isinstance(classes, Iterable) and not isinstance(classes, str)
+    names = tuple(classes) if several else (None,)
+    if not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"classes must be names, such as ('Africa', 'Asia'); got {classes!r:.200}")
     if len({*names}) < len(names):
         raise ValueError(f"each class must have a name of its own; got {', '.join(names)}")
