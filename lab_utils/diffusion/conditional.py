@@ -30,7 +30,7 @@ class Given(DenoisingModule):
     def __init__(self, network: DenoisingModule, label: str) -> None:
         super().__init__(network.schedule)
         self.number = class_number(label, network.classes)
-        self.network, self.label, self.coupling = network, label, network.coupling
+        self.network, self.label, self.coupling = network, label, getattr(network, "coupling", "independent")
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The noise, as documented there."""

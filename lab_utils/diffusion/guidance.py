@@ -116,8 +116,8 @@ def guided(aim: Denoiser, base: Denoiser, weight: float, *, interval: tuple[floa
         aim: the denoiser to go towards and beyond …
         base: … seen from this one.
         weight: w, any finite number.
-        interval: (low, high), the noise levels with low < σ ≤ high at which to guide (Kynkäänniemi et al. 2024,
-            section 3); 0 ≤ low < high, and high may be `math.inf`. Elsewhere it is the aim's answer. All levels unless
+        interval: (low, high), the noise levels with low < σ ≤ high at which to guide (Kynkäänniemi et al. 2024);
+            0 ≤ low < high, and high may be `math.inf`. Elsewhere it is the aim's answer. All levels unless
             given.
 
     Raises:

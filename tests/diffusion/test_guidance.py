@@ -52,6 +52,7 @@ PAIRS = {
     "classifier-free": (given(MODEL, "left"), MODEL),
     "a worse version": (MODEL, awake(width=5, seed=3)),
     "a worse version, told the same class": (given(MODEL, "right"), given(awake(seed=3), "right")),
+    "two targets": (given(awake(target="velocity"), "left"), awake(target="epsilon", fading=True)),
     "best denoisers": (BestDenoiser(GaussianMixture(TWO.means[:1], 0.2), SCHEDULE), BestDenoiser(TWO, SCHEDULE)),
     "a network and somebody else's": (given(MODEL, "left"), denoiser(lambda x, t: 0.3 * x, SCHEDULE)),
 }
