@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from small_runs import DATA, RECIPE, SCHEDULE, network, same
 from torch.nn.functional import silu
 
-from lab_utils.diffusion import NO_CLASS, DiffusionGenerator, Recipe, Trainer, couple, given, sample
+from lab_utils.diffusion import NO_CLASS, DiffusionGenerator, Recipe, Trainer, couple, given, sample, training
 from lab_utils.diffusion.along import Along
 from lab_utils.diffusion.conditional import leave_out
 from lab_utils.diffusion.denoiser import DenoisingModule, along, one_by_one
@@ -302,6 +302,38 @@ def test_far_points_that_are_told_a_class_aim_at_the_best_denoiser_of_its_points
         train = data.train if number == NO_CLASS else data.given(data.classes[number]).train
         exact = BestDenoiser(train, schedule).epsilon(x_t[ours], t[ours])
         assert float((found[ours] - exact).abs().amax(dim=1).median()) < 1e-4
+
+
+def test_a_training_aims_its_far_points_at_the_best_denoiser_of_their_class(monkeypatch):
+    """A fresh network answers √(1−ᾱ) x_t, so its errors tell what it was to answer."""
+    recipe = replace(RECIPE, tail=0.5, label_dropout=0.0)
+    trainer, entered = Trainer(network(classes=CLASSES), DATA.train, recipe, LABELS), []
+    predict = trainer.network.predict
+    monkeypatch.setattr(trainer.network, "predict", lambda *given: (entered.append(given), predict(*given))[1])
+    errors = trainer._errors(torch.arange(100), 100).detach().sqrt()
+    ((x_t, t, label),) = entered
+    answer = (1 - SCHEDULE.alphas_cumprod[t]).sqrt().unsqueeze(1).float() * x_t
+    for number in range(3):
+        ours = number == LABELS
+        assert (label[ours] == number).all()
+        exact = BestDenoiser(DATA.train[ours], SCHEDULE).epsilon(x_t[ours], t[ours])
+        assert float((errors[ours] - (answer[ours] - exact).abs()).abs().amax(dim=1).median()) < 1e-4
+
+
+def test_a_coupled_training_makes_its_pairs_class_by_class(monkeypatch):
+    recipe = replace(LABELLED, coupling="optimal transport")
+    trainer, seen = Trainer(network(classes=CLASSES), DATA.train, recipe, LABELS), []
+
+    def spy(how, points, noises, labels):
+        seen.append((points, labels))
+        return couple(how, points, noises, labels)
+
+    monkeypatch.setattr(training, "couple", spy)
+    batch = torch.randperm(100, generator=torch.Generator().manual_seed(4))[:30]
+    trainer._errors(batch, 0)
+    ((points, labels),) = seen
+    assert torch.equal(points, DATA.train[batch])
+    assert torch.equal(labels, LABELS[batch])  # all of them: those that the network isn't told have a class, too
 
 
 @settings(max_examples=30)

@@ -134,6 +134,9 @@ def test_on_timesteps_of_all_kinds_it_answers_as_on_one(pair, weight, interval):
     x, t = points(50), torch.arange(50)
     one_each = torch.cat([both.epsilon(x[k : k + 1], t[k]) for k in range(50)])
     torch.testing.assert_close(both.epsilon(x, t), one_each, rtol=1e-4, atol=1e-5)
+    low, high = interval or (0.0, math.inf)
+    alone = (low >= LEVELS) | (high < LEVELS)
+    assert torch.equal(both.epsilon(x, t)[alone], pair[0].epsilon(x, t)[alone])
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0, 1.0, 2.5])

@@ -171,7 +171,8 @@ def test_each_point_lies_where_its_part_is():
     points, arc = draw_parts("moons", 5000, seed=1)
     centres = torch.tensor([[0.0, 0.0], [1.0, 0.5]])
     assert ((points - centres[arc]).norm(dim=1) - 1).abs().max() < 5 * 0.08
-    assert points[arc == 0, 1].mean() > points[arc == 1, 1].mean()  # "upper", and "lower"
+    upper, lower = (points[arc == PARTS["moons"].index(name), 1].mean() for name in ("upper", "lower"))
+    assert upper > lower
     points, arm = draw_parts("spiral", 5000, seed=1)
     on_circle = points * (2 * arm - 1).unsqueeze(1)  # the first arm is the second, turned by half a turn
     radius = on_circle.norm(dim=1)
