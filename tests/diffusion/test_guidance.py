@@ -16,6 +16,7 @@ from lab_utils.diffusion import Trainer, ancestral, denoiser, dpm_solver, given,
 from lab_utils.diffusion.denoiser import along, check_answers, one_by_one
 from lab_utils.exact import BestDenoiser, GaussianMixture
 from lab_utils.measure import answers, log_likelihood, noise
+from lab_utils.runs import fit
 
 CLASSES = ("left", "right")
 LEVELS = SCHEDULE.snr.rsqrt()
@@ -171,6 +172,17 @@ def test_it_is_measured_sampled_and_sent_like_any_denoiser(pair):
     assert torch.equal(answers(both, noised), both.epsilon(noised.x_t, noised.t))
     if not hasattr(pair[1], "module"):  # a function that was written in a call can't be sent
         assert torch.equal(sample(pickle.loads(pickle.dumps(both)), 5), sample(both, 5))
+
+
+def test_autoguidance_takes_a_worse_version_of_fewer_epochs_or_of_fewer_neurons(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    run, small = (fit(network(width=width), DATA, RECIPE, progress=False) for width in (8, 3))
+    for worse in (run.model(4), small.model()):
+        both = guided(run.model(), worse, 2.0)
+        expected = 2 * ask(run.model(), 20) - ask(worse, 20)
+        torch.testing.assert_close(ask(both, 20), expected, rtol=1e-5, atol=1e-5)
+        assert sample(both, 20, sampler=heun(SCHEDULE, 4)).isfinite().all()
+        assert not torch.equal(ask(both, 20), ask(run.model(), 20))
 
 
 def test_of_a_pair_that_was_trained_coupled_no_floors_are_told():

@@ -1,11 +1,12 @@
 """What guidance makes of Gaussians: the laws solve their equations, and the samplers keep them."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
@@ -59,6 +60,7 @@ VARIANCES = st.floats(0.2, 5)
 
 
 @given(weight=st.floats(-1, 6), whole=VARIANCES, part=VARIANCES)
+@example(weight=0.0, whole=0.2, part=0.20000000000000004)
 def test_the_laws_solve_their_equations_from_much_noise_down_to_none(weight, whole, part):
     """SciPy's DOP853 on d log V/ds = a for the ODE and on dV/ds = 2aV − 1 for the SDE, in the logarithm of s + 1."""
     most = math.log1p(1e6)
@@ -112,6 +114,7 @@ def test_the_powered_law_is_the_product_of_powers():
         (lambda: ode_variance(math.nan), "the weight must be a finite number; got nan"),
         (lambda: sde_variance(2.0, whole=0.0), "whole is a variance, a number greater than 0; got 0.0"),
         (lambda: powered_variance(2.0, part=-1.0), "part is a variance, a number greater than 0; got -1.0"),
+        (lambda: ode_variance(2.0, interval=(1.0, 1.0)), r"an interval is \(low, high\), two noise levels; got \(1.0,"),
         (lambda: powered_variance(-1.0), r"p\(x\)\^2 p\(x\|c\)\^-1 is no density: its precision would be 0"),
     ],
 )
@@ -153,6 +156,27 @@ def test_a_way_that_begins_at_less_noise_is_off_by_what_the_start_is_off(weight)
     assert start == pytest.approx(0.01, rel=0.03)
     made = variance_made(guided(*pair(schedule), weight), sampler)
     assert made == pytest.approx(ode_variance(weight) * (1 + start) ** (weight - 1), rel=0.005)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize("interval", [(0.5, 3.0), (0.0, 1.0), (1.0, math.inf)])
+def test_guidance_in_an_interval_keeps_its_law(weight, interval):
+    schedule = sigmoid(timesteps=2000)
+    sampler = dpm_solver(schedule, 2000, least=0.0)
+    made = variance_made(guided(*pair(schedule), weight, interval=interval), sampler)
+    law = ode_variance(weight, interval=interval)
+    assert made == pytest.approx(law, rel=0.01)
+    if weight > 1:
+        assert 1.1 * ode_variance(weight) < law < 0.95 * ode_variance(1)
+
+
+@given(weight=st.floats(-1, 6), whole=VARIANCES, part=VARIANCES, levels=st.tuples(st.floats(0, 9), st.floats(0, 9)))
+def test_guidance_in_two_intervals_multiplies_and_in_all_of_them_is_the_law(weight, whole, part, levels):
+    """What the ODE does in one interval and in the next is what it does in both."""
+    low, high = sorted(levels)
+    parts = [(a, b) for a, b in pairwise((0.0, low, high, math.inf)) if a < b]
+    factors = [ode_variance(weight, whole, part, interval=each) / part for each in parts]
+    assert part * math.prod(factors) == pytest.approx(whole ** (1 - weight) * part**weight, rel=1e-9)
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
