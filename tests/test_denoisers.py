@@ -20,6 +20,8 @@ from lab_utils.diffusion import (
     denoiser,
     dpm_solver,
     from_config,
+    given,
+    guided,
     linear,
     sample,
     sigmoid,
@@ -124,6 +126,11 @@ KINDS = {
     "a wrapped module that predicts v": lambda: denoiser(Foreign(), SCHEDULE, predicts="v"),
     "a wrapped function": lambda: denoiser(lambda x, t: 0.5 * x, SCHEDULE, predicts="x"),
     "a plain class": Plain,
+    "a network with classes": lambda: awake(classes=("a", "b")),
+    "a network told a class": lambda: given(awake(classes=("a", "b")), "b"),
+    "a guided network": lambda: guided(given(awake(classes=("a", "b")), "b"), awake(classes=("a", "b")), 1.5),
+    "a network guided in an interval": lambda: guided(awake(fading=True), Plain(), 1.5, interval=(0.2, 2.0)),
+    "a guided best denoiser": lambda: guided(BestDenoiser(GaussianMixture(POINTS, 0.3), SCHEDULE), Plain(), 1.2),
 }
 
 
@@ -447,7 +454,8 @@ def test_a_class_from_a_notebook_is_trained_in_other_processes_and_another_one_w
 
 
 def test_a_denoiser_can_be_sent_to_another_process():
-    for name in ("a network", "the best denoiser", "a network of one's own", "a wrapped module"):
+    names = ("a network", "the best denoiser", "a network of one's own", "a wrapped module", "a network told a class")
+    for name in (*names, "a guided network", "a network guided in an interval"):
         model = KINDS[name]()
         sent = pickle.loads(pickle.dumps(model))
         assert torch.equal(sample(sent, 5), sample(model, 5))

@@ -17,6 +17,7 @@ from soak import often
 import lab_utils
 from lab_utils.base.arguments import as_points, check_as_many, check_finite, check_points
 from lab_utils.diffusion.couplings import couple, optimal_pairs
+from lab_utils.diffusion.guidance import guided
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, reverse_step
 from lab_utils.diffusion.schedules import linear
@@ -43,6 +44,7 @@ MIXTURE = GaussianMixture(REAL, 0.1)
 BEST = BestDenoiser(REAL, SCHEDULE)
 ROUND = BestDenoiser(GaussianMixture(torch.zeros(1, 2), 1.0), SCHEDULE)
 NETWORK = DiffusionGenerator(schedule=SCHEDULE, width=8, depth=1, input_frequencies=2)
+GUIDED = guided(BEST, ROUND, 2.0)
 UNITS = Units.of(REAL)
 ROW = ancestral(SCHEDULE).coefficients[5].tolist()
 T = torch.tensor(5)
@@ -140,6 +142,7 @@ POINTS = {
     ("diffusion.couplings.optimal_pairs", "points"): (lambda x: optimal_pairs(x, full(x)), one_each),
     ("diffusion.denoiser.DenoisingModule.epsilon", "x_t"): (lambda x: NETWORK.epsilon(x, T), same),
     ("diffusion.denoiser.DenoisingModule.forward", "x_t"): (lambda x: NETWORK(x, T), same),
+    ("diffusion.guidance.Guided.epsilon", "x_t"): (lambda x: GUIDED.epsilon(x, T), same),
     ("exact.best_denoiser.BestDenoiser.__init__", "data"): (
         lambda x: BestDenoiser(x, SCHEDULE).epsilon(REAL, T),
         lambda n: (60, 2),
@@ -209,6 +212,22 @@ OTHERS = {
     ("exact.mixtures.GaussianMixture.log_prob", "blur"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.posterior", "blur"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.score", "blur"): "tests/test_mixtures.py",
+    ("diffusion.conditional.Given.predict", "t"): "forward, without its checks",
+    ("diffusion.conditional.Given.predict", "x_t"): "forward, without its checks",
+    **dict.fromkeys(
+        [
+            ("diffusion.conditional.leave_out", "labels"),
+            ("diffusion.couplings.couple", "labels"),
+            ("diffusion.network.DiffusionGenerator.predict", "label"),
+            ("diffusion.network.DiffusionGenerator.shifts", "label"),
+            ("diffusion.network.DiffusionGenerator.shifts", "t"),
+            ("diffusion.tail.Tail.__init__", "labels"),
+            ("diffusion.tail.Tail.epsilon", "label"),
+            ("diffusion.training.Trainer.__init__", "labels"),
+        ],
+        "tests/diffusion/test_conditional.py: the numbers of classes",
+    ),
+    ("diffusion.guidance.Guided.__init__", "weights"): "what guided has made",
     ("diffusion.network.DiffusionGenerator.predict", "t"): "forward, without its checks",
     ("diffusion.network.DiffusionGenerator.predict", "x_t"): "forward, without its checks",
     ("diffusion.network.waves", "omega"): "any table and any frequencies",
@@ -227,6 +246,7 @@ OTHERS = {
             "diffusion.denoiser.DenoisingModule.forward",
             "exact.best_denoiser.BestDenoiser.epsilon",
             "diffusion.denoiser.Denoiser.epsilon",
+            "diffusion.guidance.Guided.epsilon",
             "diffusion.schedules.Schedule.q_sample",
             "diffusion.schedules.Schedule.q_step",
             "diffusion.schedules.check_timesteps",

@@ -6,6 +6,7 @@ To them True is a whole number, NaN a number, and one row as good as a table, wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
@@ -78,3 +79,50 @@ def check_finite(points: Tensor, name: str = "points") -> None:
         raise PointsError(f"{name} points must be float32 or float64, not {points.dtype}; write points.float()")
     if not torch.isfinite(points).all():
         raise PointsError(f"{name} points must be finite; {int((~torch.isfinite(points)).any(1).sum())} are not")
+
+
+def check_classes(classes: Any) -> tuple[str, ...]:
+    """The names of classes as a tuple.
+
+    Raises:
+        ValueError: they are no names, or one stands there twice.
+    """
+    several = isinstance(classes, Iterable) and not isinstance(classes, str)
+    names = tuple(classes) if several else (None,)
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"classes must be names, such as ('Africa', 'Asia'); got {classes!r:.200}")
+    if len({*names}) < len(names):
+        raise ValueError(f"each class must have a name of its own; got {', '.join(names)}")
+    return names
+
+
+def class_number(label: str, classes: Sequence[str]) -> int:
+    """The place of a class in `classes`, counted from 0.
+
+    Raises:
+        ValueError: there is none of that name; the message has those that there are.
+    """
+    if label not in classes:
+        raise PointsError(f"there is no class {label!r}; there are {', '.join(classes) or 'none'}")
+    return [*classes].index(label)
+
+
+def check_labels(labels: Any, count: int, classes: int) -> Tensor:
+    """Labels, one for each point, as (n,) int64.
+
+    Args:
+        labels: (n,) whole numbers, a tensor or an array: each the place of a class, counted from 0.
+        count: how many points there are.
+        classes: how many classes there are.
+
+    Raises:
+        PointsError: they are of another shape or type, or there are no such classes.
+    """
+    whole = np.asarray(labels)
+    if whole.shape != (count,) or whole.dtype.kind not in "iu":
+        got = f"{whole.dtype} of shape {whole.shape}"
+        raise PointsError(f"labels must be whole numbers, one for each of the {count} points; got {got}")
+    if whole.min() < 0 or whole.max() >= classes:
+        got = f"from {whole.min()} to {whole.max()}"
+        raise PointsError(f"labels must be places in the {classes} classes, counted from 0; got {got}")
+    return torch.from_numpy(whole.astype(np.int64))

@@ -1,8 +1,10 @@
 """The diffusion model itself: what the lab exists to teach, and nothing else."""
 
+from lab_utils.diffusion.conditional import NO_CLASS, given
 from lab_utils.diffusion.couplings import COUPLINGS, couple, optimal_pairs
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_denoiser, denoiser
 from lab_utils.diffusion.doctor import Diagnosis, diagnose
+from lab_utils.diffusion.guidance import guided
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import Sampler, ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.sampling import initial_noise, sample, snapshots
@@ -15,6 +17,7 @@ from lab_utils.diffusion.weights import loss_weights, timestep_probabilities
 __all__ = [
     "COUPLINGS",
     "KINDS",
+    "NO_CLASS",
     "TARGETS",
     "Denoiser",
     "DenoisingModule",
@@ -37,6 +40,8 @@ __all__ = [
     "flow",
     "from_config",
     "from_epsilon",
+    "given",
+    "guided",
     "heun",
     "initial_noise",
     "linear",

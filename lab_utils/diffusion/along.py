@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from lab_utils.diffusion.conditional import NO_CLASS
 from lab_utils.diffusion.schedules import check_timesteps
 
 if TYPE_CHECKING:  # the network imports this module
@@ -18,25 +19,25 @@ if TYPE_CHECKING:  # the network imports this module
 class Along:
     """A network on its way along known timesteps, all points at the same one: what sampling asks a thousand times.
 
-    It answers as `epsilon` does, but for rounding, and much faster: what depends on time alone is worked out once,
+    It answers as `epsilon` does, but for rounding, and much faster: what depends on time and class is worked out once,
     waves that have faded to nothing are left out, a bias is one more column of its matrix, and a block of points has
     its tensors made once. In those a feature is a row, so that each result lies where the next matrix reads it.
 
     Args:
         network: a network; what it learns later is not seen here.
         timesteps: in the order in which they will be asked.
+        label: the class that the network is told, a place in its `classes`, or `NO_CLASS`.
 
     Raises:
         ValueError: for a timestep that the network's schedule doesn't have.
     """
 
     @torch.inference_mode()
-    def __init__(self, network: DiffusionGenerator, timesteps: Sequence[int]) -> None:
+    def __init__(self, network: DiffusionGenerator, timesteps: Sequence[int], label: int = NO_CLASS) -> None:
         t = torch.tensor(timesteps)
         check_timesteps(t, network.schedule.timesteps, len(t))
         layers = cast("list[nn.Linear]", [*network.layers])
-        time = network.time_to_layers(silu(network.embed_time(network.time_waves[t])))
-        first, *rest = time.chunk(len(layers) + 1, dim=1)
+        first, *rest = network.shifts(t, None if label == NO_CLASS else torch.tensor([label]))
         self.omega = network.omega.unsqueeze(1)
         self.skip = network.skip[t].flatten().tolist()
         self.hidden = torch.stack([torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1) for layer in layers])

@@ -12,9 +12,10 @@ A network of coupled pairs learns another function. Its answer is the mean noise
   samplers that add noise on their way are wrong for it. The ordinary differential equation is right: `euler`, `heun`,
   `midpoint`, `ddim`, `dpm_solver`, and the log-likelihood, which follows it backwards.
 
-What is exchanged are the noises, never the points. So whatever belongs to a point, its label say, stays with it. Labels
-that a network is told would have to be coupled class by class: else the noise of each class is skewed, while sampling
-starts from the same noise for all.
+What is exchanged are the noises, never the points. So whatever belongs to a point, its label say, stays with it. If a
+network is told labels, pairs are made class by class: else the noise of each class would be skewed, while sampling
+starts from the same noise for all. That is right for the points whose label is left out, too: all pairs together have
+the right noise and the right data.
 """
 
 from __future__ import annotations
@@ -67,13 +68,14 @@ def optimal_pairs(points: Tensor, noises: Tensor) -> Tensor:
     return torch.from_numpy(plan).argmax(dim=1)
 
 
-def couple(how: str, points: Tensor, noises: Tensor) -> Tensor:
+def couple(how: str, points: Tensor, noises: Tensor, labels: Tensor | None = None) -> Tensor:
     """The noises, in an order in which each goes with the point at its place.
 
     Args:
         how: one of `COUPLINGS`: "independent" leaves them as they are, "optimal transport" takes `optimal_pairs`.
         points: (n, 2) floats, the points of a batch.
         noises: (n, 2) floats, as many.
+        labels: (n,) int64, the classes of the points; noises are then exchanged within a class only.
 
     Returns:
         (n, 2): the same noises, each once.
@@ -83,7 +85,15 @@ def couple(how: str, points: Tensor, noises: Tensor) -> Tensor:
     """
     if how not in COUPLINGS:
         raise ValueError(f"a coupling is one of {', '.join(COUPLINGS)}; got {how!r}")
-    return noises if how == "independent" else noises[optimal_pairs(points, noises)]
+    if how == "independent":
+        return noises
+    if labels is None:
+        return noises[optimal_pairs(points, noises)]
+    coupled = noises.clone()
+    for number in labels.unique():
+        ours = labels == number
+        coupled[ours] = noises[ours][optimal_pairs(points[ours], noises[ours])]
+    return coupled
 
 
 def check_independent(denoiser: Any, what: str) -> None:

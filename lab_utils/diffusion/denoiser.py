@@ -117,9 +117,12 @@ class DenoisingModule(nn.Module):
 
     Attributes:
         coupling: of which pairs of points and noises it was trained, one of `couplings.COUPLINGS`; `Trainer` sets it.
+        classes: the names of the classes that it can be told, if any; it then has `predict(x_t, t, label)`, and may
+            have `along(timesteps, label)`; see `conditional`.
     """
 
     coupling: str = "independent"
+    classes: tuple[str, ...] = ()
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from lab_utils import SEED
-from lab_utils.base.arguments import is_number, is_whole
+from lab_utils.base.arguments import check_classes, is_number, is_whole
 from lab_utils.diffusion.along import Along
+from lab_utils.diffusion.conditional import NO_CLASS, Given
 from lab_utils.diffusion.denoiser import Answer, DenoisingModule, one_by_one
 from lab_utils.diffusion.schedules import Schedule, from_config, linear
 from lab_utils.diffusion.targets import LEARNT, skip_and_scale
@@ -54,7 +55,8 @@ class DiffusionGenerator(DenoisingModule):
     Points enter as themselves and as waves of many frequencies, without which a small network cannot draw a coastline
     (Tancik et al. 2020). If they fade, each enters as its mean over the noise that a point has at t: a wave that is
     much shorter than the noise tells nothing, and is 0 (Barron et al. 2021, section 3.1). Time enters as the logarithm
-    of the signal-to-noise ratio, which means the same under every schedule (Kingma et al. 2021).
+    of the signal-to-noise ratio, which means the same under every schedule (Kingma et al. 2021). A class enters beside
+    the time, as a learnt vector that is added to the first layer of what the time becomes; no class is the vector 0.
 
     Args:
         beta_start, beta_end, timesteps: a linear schedule, as in Ho et al. 2020 …
@@ -64,10 +66,12 @@ class DiffusionGenerator(DenoisingModule):
         input_frequencies, max_frequency: how many waves, and the highest, in radians per unit of the normalised data.
         fading: whether the waves fade where they are shorter than the noise.
         target: what the layers predict, one of "epsilon", "x", "v", "velocity".
-        seed: the weights' first values. (The last layer begins at 0.)
+        classes: the names of the classes that it can be told, as `data.classes` has them; see `conditional`.
+        seed: the weights' first values. (The last layer begins at 0.) They are the same with classes and without.
 
     Raises:
-        ValueError: if both a schedule and betas are given, a size is not positive, or there is no such target.
+        ValueError: if both a schedule and betas are given, a size is not positive, there is no such target, or the
+            classes are no names, each another one.
     """
 
     omega: Tensor
@@ -75,6 +79,7 @@ class DiffusionGenerator(DenoisingModule):
     skip: Tensor
     scale: Tensor
     fading: Tensor | None
+    told: Tensor
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class DiffusionGenerator(DenoisingModule):
         max_frequency: float = 32.0,
         fading: bool = False,
         target: str = "v",
+        classes: Sequence[str] = (),
         seed: int = SEED,
     ) -> None:
         given = {"beta_start": beta_start, "beta_end": beta_end, "timesteps": timesteps}
@@ -108,6 +114,7 @@ class DiffusionGenerator(DenoisingModule):
         if target not in LEARNT:
             raise ValueError(f"target must be one of {', '.join(LEARNT)}; got {target!r}")
         super().__init__(schedule)
+        self.classes = check_classes(classes)
         self.config: dict[str, Any] = {
             "width": width,
             "depth": depth,
@@ -115,6 +122,7 @@ class DiffusionGenerator(DenoisingModule):
             "max_frequency": float(max_frequency),
             "fading": bool(fading),
             "target": target,
+            "classes": [*self.classes],
             "seed": int(seed),
             "schedule": schedule.config,
         }
@@ -127,6 +135,10 @@ class DiffusionGenerator(DenoisingModule):
         self.leave = _linear(width, 2, generator)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
+        self.embed_class: nn.Linear | None = None
+        if count := len(self.classes):
+            self.embed_class = nn.utils.skip_init(nn.Linear, count, TIME_WIDTH, bias=False)
+            nn.init.uniform_(self.embed_class.weight, -1, 1, generator=generator)  # of the inputs a single one is not 0
 
         # What depends on the schedule alone stands in tables, one row a timestep; it is not saved with the weights.
         log_snr = schedule.snr.log().unsqueeze(1) / 2
@@ -143,6 +155,7 @@ class DiffusionGenerator(DenoisingModule):
             "time_waves": waves(log_snr, frequencies(0.1, 4.0, TIME_FREQUENCIES).double()).float(),
             "skip": skip.float().unsqueeze(1),
             "scale": scale.float().unsqueeze(1),
+            "told": torch.eye(len(self.classes) + 1)[:, :-1],  # a row for each class; the last, `NO_CLASS`, is 0
         }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
@@ -159,10 +172,22 @@ class DiffusionGenerator(DenoisingModule):
         except (KeyError, TypeError) as error:
             raise ValueError(f"no model is made by {config!r:.300} ({error})") from error
 
-    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise, as documented there."""
-        time = self.time_to_layers(silu(self.embed_time(self.time_waves[t])))
-        first, *rest = time.chunk(len(self.layers) + 1, dim=1)
+    def shifts(self, t: Tensor, label: Tensor | None) -> tuple[Tensor, ...]:
+        """What the time and the class add in each layer: (1, width) or (n, width), the first for the one that enters.
+
+        Args:
+            t: (1,) or (n,) int64.
+            label: (1,) or (n,) int64, places in `classes` or `NO_CLASS`; None is no class for all.
+        """
+        time = self.embed_time(self.time_waves[t])
+        if label is not None and self.embed_class is not None:
+            time = time + self.embed_class(self.told[label])  # by a product, whose gradient is the same bits every time
+        shifts: Tensor = self.time_to_layers(silu(time))
+        return shifts.chunk(len(self.layers) + 1, dim=1)
+
+    def predict(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The noise, as documented there; `label` as for `shifts`."""
+        first, *rest = self.shifts(t, label)
         seen = torch.cat([x_t, waves(x_t, self.omega)], dim=1)
         if self.fading is not None:
             seen = seen * self.fading[t]
@@ -172,17 +197,20 @@ class DiffusionGenerator(DenoisingModule):
         learnt: Tensor = self.leave(h)
         return self.skip[t] * x_t + self.scale[t] * learnt
 
-    def along(self, timesteps: Sequence[int]) -> Callable[[int], Answer]:
-        """The same answers along known timesteps, much faster; see `denoiser.along`.
+    def along(self, timesteps: Sequence[int], label: int = NO_CLASS) -> Callable[[int], Answer]:
+        """The same answers along known timesteps, for one class or none, much faster; see `denoiser.along`.
 
         A subclass that answers in a way of its own, or a network whose layers were exchanged or watched, is asked by
         `epsilon`, because the fast way knows only how this class answers.
         """
-        return Along(self, timesteps).block if self._answers_as_written() else one_by_one(self, timesteps)
+        if self._answers_as_written():
+            return Along(self, timesteps, label).block
+        return one_by_one(self if label == NO_CLASS else Given(self, self.classes[label]), timesteps)
 
     def _answers_as_written(self) -> bool:
         own = {"forward", "epsilon", "predict", "__call__"}
         layers = [self.embed_time, self.time_to_layers, self.enter, *self.layers, self.leave]
+        layers += [self.embed_class] if self.classes else []
         return (
             all(getattr(type(self), name) is getattr(DiffusionGenerator, name) for name in own)
             and own.isdisjoint(vars(self))

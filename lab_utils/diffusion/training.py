@@ -14,6 +14,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
 from lab_utils.base.arguments import check_as_many, check_points, is_number, is_whole
+from lab_utils.diffusion.conditional import given, labels_for, leave_out
 from lab_utils.diffusion.couplings import COUPLINGS, GIVEN, couple
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
 from lab_utils.diffusion.tail import Tail
@@ -50,6 +51,8 @@ class Recipe:
         fixed_noises: how many pairs of a timestep and a noise each point has for good; 0 for fresh ones every time.
         tail: which share of each batch is noised up to three times as much as its timesteps say, with exact targets;
             see `tail.Tail`. The loss that is told is that of the others.
+        label_dropout: of how large a share of the points the label is left out, of a network with classes; so it also
+            learns the denoiser of all classes together. With 0 that one is not learnt.
         seed: of the order of the points, the timesteps and the noise.
 
     Raises:
@@ -69,6 +72,7 @@ class Recipe:
     noises: int = 1
     fixed_noises: int = 0
     tail: float = 0.0
+    label_dropout: float = 0.1
     seed: int = SEED
 
     def __post_init__(self) -> None:
@@ -84,6 +88,8 @@ class Recipe:
             raise ValueError(f"ema_decay must lie in [0, 1); got {self.ema_decay!r}")
         if not (is_number(self.tail) and 0 <= self.tail < 1):
             raise ValueError(f"tail must lie in [0, 1), a share of each batch; got {self.tail!r}")
+        if not (is_number(self.label_dropout) and 0 <= self.label_dropout < 1):
+            raise ValueError(f"label_dropout must lie in [0, 1), a share of the points; got {self.label_dropout!r}")
         if not isinstance(self.decay, bool):
             raise ValueError(f"decay must be True or False, not {self.decay!r}")
         for name, choices in {"timesteps": TIMESTEPS, "weights": WEIGHTS, "coupling": COUPLINGS}.items():
@@ -95,7 +101,7 @@ class Recipe:
                 f"those of independent pairs, and pairs are fresh in each epoch; got tail = {self.tail} and "
                 f"fixed_noises = {self.fixed_noises}"
             )
-        for name in ("learning_rate", "ema_decay", "tail"):
+        for name in ("learning_rate", "ema_decay", "tail", "label_dropout"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "checkpoints", self._epochs_to_keep())
 
@@ -131,8 +137,9 @@ def check_trainable(network: Any) -> None:
 
     What `Trainer` needs is an nn.Module that keeps the contract of `denoiser` and has `predict(x_t, t)`: the noise in
     (n, 2) float32 points at (n,) int64 timesteps, with its derivatives by float32 weights. `DiffusionGenerator` is one,
-    and so is any `DenoisingModule`. `fit`, which finds a training again, also asks how the network can be built again:
-    by `config`, in words and numbers, and the classmethod `from_config(config)`.
+    and so is any `DenoisingModule`. If it has `classes`, it has `predict(x_t, t, label)`; see `conditional`. `fit`,
+    which finds a training again, also asks how the network can be built again: by `config`, in words and numbers, and
+    the classmethod `from_config(config)`.
 
     Raises:
         TypeError: something is missing.
@@ -150,6 +157,8 @@ def check_trainable(network: Any) -> None:
     if types != {torch.float32}:
         raise TypeError(f"{what} can't be trained: its weights are {', '.join(map(str, types))}; they must be float32")
     check_answers(cast("Denoiser", network))
+    if classes := getattr(network, "classes", ()):
+        check_answers(given(network, classes[0]))
 
 
 class Trainer:
@@ -167,13 +176,15 @@ class Trainer:
         network: see `check_trainable`; its weights are changed.
         train: (n, 2) float32 points.
         recipe: how to train; the original's unless given.
+        labels: (n,) whole numbers, the place of each point's class in `network.classes`, if the network has classes.
         noises: (n, 2) float32, the noise that goes with each point, for good; see `reflow`. Fresh noise in each epoch
             unless given. The recipe's coupling is then "independent", and its tail and fixed_noises are 0.
 
     Raises:
         TypeError: the network lacks something that training needs; the message names it.
-        ValueError: if the points are none, of another shape than (n, 2), or not float32; if the noises are not as many,
-            or the recipe pairs them, too; or the network's answers break a promise of the contract of `denoiser`.
+        ValueError: if the points are none, of another shape than (n, 2), or not float32; the labels aren't those that
+            the network needs; the noises are not as many, or the recipe pairs them, too; or the network's answers break
+            a promise of the contract of `denoiser`.
     """
 
     def __init__(
@@ -181,6 +192,7 @@ class Trainer:
         network: DenoisingModule,
         train: Tensor,
         recipe: Recipe | None = None,
+        labels: Tensor | None = None,
         *,
         noises: Tensor | None = None,
     ) -> None:
@@ -189,6 +201,7 @@ class Trainer:
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
         check_trainable(network)
         self.network, self.train, self.recipe = network, train, recipe or Recipe()
+        self.labels = labels_for(network, labels, len(train))
         if noises is not None:
             self._check_pairs(noises)
         self.noises = noises
@@ -203,7 +216,7 @@ class Trainer:
         self.signal, self.noise = kept.sqrt().float(), (1 - kept).sqrt().float()
         self.counts = None if self.recipe.weights == "uniform" else counts.float().unsqueeze(1)
         self.fixed = self._draw(len(train) * self.recipe.fixed_noises) if self.recipe.fixed_noises else None
-        self.tail = Tail(train)
+        self.tail = Tail(train, self.labels)
         self.losses: list[float] = []
 
     def _check_pairs(self, noises: Tensor) -> None:
@@ -211,8 +224,8 @@ class Trainer:
         if noises.dtype != torch.float32:
             raise ValueError(f"the noises must be float32, as the points are; got {noises.dtype}")
         due = {"coupling": "independent", "tail": 0.0, "fixed_noises": 0}
-        given = {name: getattr(self.recipe, name) for name in due}
-        wrong = [f"{name} = {value!r}" for name, value in given.items() if value != due[name]]
+        asked = {name: getattr(self.recipe, name) for name in due}
+        wrong = [f"{name} = {value!r}" for name, value in asked.items() if value != due[name]]
         if wrong:
             raise ValueError(
                 f"where each point has a noise of its own, the recipe pairs none: coupling must be 'independent', tail "
@@ -273,7 +286,8 @@ class Trainer:
         if self.fixed is None:
             t, epsilon = self._draw(len(batch))
             if self.noises is None:
-                epsilon = couple(self.recipe.coupling, self.train[batch], epsilon)
+                classes = None if self.labels is None else self.labels[batch]
+                epsilon = couple(self.recipe.coupling, self.train[batch], epsilon, classes)
             else:
                 epsilon = self.noises[batch]
         else:
@@ -283,10 +297,18 @@ class Trainer:
         if far:
             epsilon = torch.cat([epsilon[:far] * self.tail.spread(far, self.generator), epsilon[far:]])
         x_t = signal * self.train[batch] + noise * epsilon  # q_sample, from tables in float32
+        told = self._told(batch)
         if far:
-            epsilon = torch.cat([self.tail.epsilon(x_t[:far], signal[:far], noise[:far]), epsilon[far:]])
-        errors = (network.predict(x_t, t) - epsilon).square()
+            exact = self.tail.epsilon(x_t[:far], signal[:far], noise[:far], *(label[:far] for label in told))
+            epsilon = torch.cat([exact, epsilon[far:]])
+        errors = (network.predict(x_t, t, *told) - epsilon).square()
         return errors if self.counts is None else errors * self.counts[t]
+
+    def _told(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """What the network is told besides x_t and t: the labels but for those left out, (n,), or nothing."""
+        if self.labels is None:
+            return ()
+        return (leave_out(self.labels[batch], self.recipe.label_dropout, self.generator),)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next epoch depends on."""

@@ -1,6 +1,7 @@
 """What is known exactly: densities, and the best that any denoiser can do."""
 
 from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.guided_gaussians import ode_variance, powered_variance, sde_variance
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.exact.posterior import Knowledge, know
@@ -15,5 +16,8 @@ __all__ = [
     "exact_mixture",
     "fixed_kernels",
     "know",
+    "ode_variance",
     "off_support",
+    "powered_variance",
+    "sde_variance",
 ]

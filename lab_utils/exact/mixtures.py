@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from lab_utils import SEED
-from lab_utils.base.arguments import check_points
+from lab_utils.base.arguments import check_points, class_number
 from lab_utils.points.dataset import Dataset
-from lab_utils.points.shapes import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN
+from lab_utils.points.shapes import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, PARTS
 
 BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
 
@@ -178,8 +178,10 @@ class GaussianMixture:
 def exact_mixture(data: Dataset) -> GaussianMixture:
     """The density that the points of "gaussian" or "eight_gaussians" were drawn from, in the data's normalised units.
 
+    If the data have labels it is that of their classes: of `data.given("45°")` a single Gaussian.
+
     Raises:
-        ValueError: for any other data.
+        ValueError: for any other data or classes.
     """
     shapes: dict[str, tuple[Tensor, Tensor | float]] = {
         "gaussian": (GAUSSIAN_MEAN.unsqueeze(0), GAUSSIAN_COV.unsqueeze(0)),
@@ -188,4 +190,6 @@ def exact_mixture(data: Dataset) -> GaussianMixture:
     if data.name not in shapes:
         raise ValueError(f"of {data.name!r} no density is known that is a mixture; of {', '.join(shapes)} it is")
     means, covariances = shapes[data.name]
+    if data.classes:
+        means = means[[class_number(label, PARTS.get(data.name, ())) for label in data.classes]]
     return GaussianMixture((means - data.units.shift) / data.units.scale, covariances / data.units.scale**2)

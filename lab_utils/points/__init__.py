@@ -3,11 +3,12 @@
 from lab_utils.points.dataset import Dataset, Units, dataset
 from lab_utils.points.pictures import EXAMPLE, chosen_options, chosen_source, draw_dots, draw_picture, own_points
 from lab_utils.points.reading import Table, load, read_table
-from lab_utils.points.shapes import SHAPES, draw
+from lab_utils.points.shapes import PARTS, SHAPES, draw, draw_parts
 from lab_utils.points.validation import Card, validate
 
 __all__ = [
     "EXAMPLE",
+    "PARTS",
     "SHAPES",
     "Card",
     "Dataset",
@@ -18,6 +19,7 @@ __all__ = [
     "dataset",
     "draw",
     "draw_dots",
+    "draw_parts",
     "draw_picture",
     "load",
     "own_points",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lab_utils.base.arguments import PointsError, as_points
+from lab_utils.base.arguments import PointsError, as_points, check_labels, class_number
 from lab_utils.base.files import sha256
 from lab_utils.points.columns import Column
 from lab_utils.points.reading import Missing, Table, read_table
-from lab_utils.points.shapes import SHAPES, draw
+from lab_utils.points.shapes import PARTS, SHAPES, draw, draw_parts
 
 # The seed of the split into training and held-out points. No model can be nearer to the truth than its training points
 # are. When the seed was chosen, that distance (energy distance to held-out towns, over the median that pairs of real
@@ -85,7 +85,7 @@ class Dataset:
         train: (n, 2) float32, normalised: what models learn from.
         held_out: (m, 2) float32, normalised: what no model sees, to measure models against.
         units: leads back to the data's own units; fitted on the whole set.
-        checksum: SHA-256 over the bytes of `train` and `held_out`, and over the labels and classes if there are any.
+        checksum: SHA-256 over the bytes of `train` and `held_out`; `labels_checksum` is over the rest.
         train_labels: (n,) int64, the place in `classes` of each training point's class; None without labels.
         held_out_labels: (m,) int64, the same of the held-out points.
         classes: the names of the classes.
@@ -130,28 +130,47 @@ class Dataset:
         order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
         normalised = units.normalise(points)[order]
         train = min(train, len(points) // 2)
-        split, content = (normalised[:train], normalised[train:]), normalised.numpy().tobytes()
+        bare = cls(name, normalised[:train], normalised[train:], units, sha256(normalised.numpy().tobytes()))
         if labels is None:
-            return cls(name, *split, units, sha256(content))
-        labels = _checked(labels, len(points), classes)[order]
-        content += labels.numpy().tobytes() + json.dumps(classes).encode()
-        return cls(name, *split, units, sha256(content), labels[:train], labels[train:], tuple(classes))
+            return bare
+        labels = check_labels(labels, len(points), len(classes))[order]
+        return replace(bare, train_labels=labels[:train], held_out_labels=labels[train:], classes=tuple(classes))
 
+    @property
+    def labels_checksum(self) -> str:
+        """SHA-256 over all labels and the names of the classes; "" without labels.
 
-def _checked(labels: Tensor | NDArray[np.integer[Any]], n: int, classes: Sequence[str]) -> Tensor:
-    """The labels as (n,) int64.
+        It stands apart from that of the points, because a training that asks for no labels is the same with them.
+        """
+        if self.train_labels is None or self.held_out_labels is None:
+            return ""
+        codes = torch.cat([self.train_labels, self.held_out_labels])
+        return sha256(codes.numpy().tobytes() + json.dumps(self.classes).encode())
 
-    Raises:
-        PointsError: they are of another shape or type, or are not places in `classes`.
-    """
-    whole = np.asarray(labels)
-    if whole.shape != (n,) or whole.dtype.kind not in "iu":
-        got = f"{whole.dtype} of shape {whole.shape}"
-        raise PointsError(f"labels must be whole numbers, one for each of the {n} points; got {got}")
-    if whole.min() < 0 or whole.max() >= len(classes):
-        got = f"from {whole.min()} to {whole.max()}"
-        raise PointsError(f"labels must be places in the {len(classes)} classes, counted from 0; got {got}")
-    return torch.from_numpy(whole.astype(np.int64))
+    def given(self, label: str) -> Dataset:
+        """The points of one class alone, normalised and split as they are here.
+
+        So the best denoiser of a class is `BestDenoiser(data.given(label).train, schedule)`, and floors, excesses and
+        distances by class are those of its points.
+
+        Raises:
+            PointsError: there are no labels, no such class, or no training points of it.
+        """
+        if self.train_labels is None or self.held_out_labels is None:
+            raise PointsError(f"the points of {self.name!r} have no labels; name what has them: dataset(…, label=…)")
+        code = class_number(label, self.classes)
+        train, held_out = self.train[self.train_labels == code], self.held_out[self.held_out_labels == code]
+        if not len(train):
+            raise PointsError(f"of {self.name!r} no training point is of class {label!r}; take more: train=…")
+        return replace(
+            self,
+            train=train,
+            held_out=held_out,
+            checksum=sha256(torch.cat([train, held_out]).numpy().tobytes()),
+            train_labels=torch.zeros(len(train), dtype=torch.int64),
+            held_out_labels=torch.zeros(len(held_out), dtype=torch.int64),
+            classes=(label,),
+        )
 
 
 def dataset(
@@ -171,7 +190,8 @@ def dataset(
         source: "cities", one of `SHAPES`, or the path of a table (see `read_table`). A file that is called like a
             shape is reached by a `Path`, or by "./moons".
         columns: which columns of the table are x and y; see `read_table`, as for `label` and `missing`.
-        label: which column of the table has the classes.
+        label: which column of the table has the classes: "continent" for the towns. For a shape with `PARTS` it is
+            "part".
         missing: "drop" leaves out rows that lack a value.
         train: how many points to learn from. Of a shape, at least 30 000 more are drawn; a file with fewer than
             twice as many points is split in halves.
@@ -180,11 +200,17 @@ def dataset(
     Raises:
         PointsError: if there is no such source, or its points can't be used; see `read_table` and `Dataset.of`.
     """
+    count = max(train, 1) + max(train, HELD_OUT)
     if not (isinstance(source, str) and source in SHAPES):
         table = read_table(source, columns=columns, label=label, missing=missing)
-    elif columns is None and label is None:
-        table = Table(draw(source, max(train, 1) + max(train, HELD_OUT), seed))
+    elif columns is not None or label not in {None, "part"}:
+        raise PointsError(
+            f'{source!r} is a shape, which has no columns; leave out columns, and label, too, unless it is "part"'
+        )
+    elif label is None:
+        table = Table(draw(source, count, seed))
     else:
-        raise PointsError(f"{source!r} is a shape, which has no columns; leave out columns and label")
+        points, parts = draw_parts(source, count, seed)
+        table = Table(points, labels=parts, classes=PARTS[source])
     labels, classes = table.labels, table.classes
     return Dataset.of(table.points, Path(source).name, train=train, seed=seed, labels=labels, classes=classes)

@@ -48,10 +48,10 @@ def read_table(
 ) -> Table:
     """Read all points of "cities" or of a file, and their labels if asked for.
 
-    "cities" stands for `data/cities.csv`: longitude and latitude in degrees. A file that ends with `.npy` holds an
-    array of numbers, one that ends with `.parquet` a table of that kind. Any other file is CSV: text in UTF-8, cp1252
-    or cp1250, with columns that are split by commas, semicolons or tabs, with or without a line of names, and with
-    decimal points or commas. Blank lines don't count.
+    "cities" stands for `data/cities.csv`: longitude and latitude in degrees, and the label "continent". A file that
+    ends with `.npy` holds an array of numbers, one that ends with `.parquet` a table of that kind. Any other file is
+    CSV: text in UTF-8, cp1252 or cp1250, with columns that are split by commas, semicolons or tabs, with or without a
+    line of names, and with decimal points or commas. Blank lines don't count.
 
     Args:
         source: "cities", or the path of a file.
@@ -67,7 +67,9 @@ def read_table(
     """
     if missing not in ("raise", "drop"):
         raise PointsError(f"missing must be 'raise' or 'drop'; got {missing!r}")
-    path, name = DATA / "cities.csv" if source == "cities" else Path(source), str(source)
+    path, name = Path(source), str(source)
+    if source == "cities":
+        path, columns = DATA / "cities.csv", columns or ("longitude", "latitude")
     try:
         table = open_table(path, name)
         labels = None if label is None else find(label, table, name)

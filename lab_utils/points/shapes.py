@@ -27,44 +27,48 @@ CHECKERBOARD_CORNERS = torch.tensor(
 
 
 Array = NDArray[np.float64]
+Drawn = tuple[Array, NDArray[np.int64] | None]  # points, and to which part of the shape each belongs
 
 
-def _moons(n: int, rng: Generator) -> Array:
+def _moons(n: int, rng: Generator) -> Drawn:
     from sklearn.datasets import make_moons  # here, because it is slow to import and most runs don't need it
 
     # scikit-learn spaces its points evenly along the arcs, the same ones each time. Picked at random from many,
     # they are independent draws, as the distances between two samples take for granted.
-    arcs, _ = make_moons(100_000, shuffle=False)
-    return np.asarray(rng.choice(arcs, n) + 0.08 * rng.standard_normal((n, 2)))
+    arcs, part = make_moons(100_000, shuffle=False)
+    which = rng.choice(len(arcs), n)
+    return arcs[which] + 0.08 * rng.standard_normal((n, 2)), part[which]
 
 
-def _swiss_roll(n: int, rng: Generator, noise: float = 0.4) -> Array:
+def _swiss_roll(n: int, rng: Generator, noise: float = 0.4) -> Drawn:
     from sklearn.datasets import make_swiss_roll
 
     roll, _ = make_swiss_roll(n, noise=noise, random_state=int(rng.integers(2**31)))
-    return np.asarray(roll[:, [0, 2]])  # seen along its axis
+    return roll[:, [0, 2]], None  # seen along its axis
 
 
-def _checkerboard(n: int, rng: Generator) -> Array:
-    return rng.choice(CHECKERBOARD_CORNERS.numpy(), n) + rng.random((n, 2))
+def _checkerboard(n: int, rng: Generator) -> Drawn:
+    square = rng.choice(len(CHECKERBOARD_CORNERS), n)
+    return CHECKERBOARD_CORNERS.numpy()[square] + rng.random((n, 2)), square
 
 
-def _eight_gaussians(n: int, rng: Generator) -> Array:
-    return rng.choice(EIGHT_CENTRES.numpy(), n) + EIGHT_STD * rng.standard_normal((n, 2))
+def _eight_gaussians(n: int, rng: Generator) -> Drawn:
+    which = rng.choice(len(EIGHT_CENTRES), n)
+    return EIGHT_CENTRES.numpy()[which] + EIGHT_STD * rng.standard_normal((n, 2)), which
 
 
-def _spiral(n: int, rng: Generator) -> Array:
+def _spiral(n: int, rng: Generator) -> Drawn:
     radius = 3 * math.pi * np.sqrt(rng.random(n))  # the root: about as many points per length everywhere
-    arm = rng.choice([-1.0, 1.0], n)
-    curve = (arm * radius)[:, None] * np.stack([np.cos(radius), np.sin(radius)], axis=1)
-    return np.asarray(curve + 0.25 * rng.standard_normal((n, 2)))
+    arm = rng.choice(2, n)
+    curve = ((2.0 * arm - 1.0) * radius)[:, None] * np.stack([np.cos(radius), np.sin(radius)], axis=1)
+    return curve + 0.25 * rng.standard_normal((n, 2)), arm
 
 
-def _gaussian(n: int, rng: Generator) -> Array:
-    return rng.multivariate_normal(GAUSSIAN_MEAN.numpy(), GAUSSIAN_COV.numpy(), n, method="cholesky")
+def _gaussian(n: int, rng: Generator) -> Drawn:
+    return rng.multivariate_normal(GAUSSIAN_MEAN.numpy(), GAUSSIAN_COV.numpy(), n, method="cholesky"), None
 
 
-_DRAW: dict[str, Callable[[int, Generator], Array]] = {
+_DRAW: dict[str, Callable[[int, Generator], Drawn]] = {
     "moons": _moons,
     "swiss_roll": _swiss_roll,
     "thin_roll": partial(_swiss_roll, noise=0.0),  # a curve: it has no density, and a model must hit a line
@@ -74,6 +78,13 @@ _DRAW: dict[str, Callable[[int, Generator], Array]] = {
     "gaussian": _gaussian,
 }
 SHAPES: tuple[str, ...] = tuple(_DRAW)
+# The names of the parts of those shapes that have some; each part is as likely as the others of its shape.
+PARTS: dict[str, tuple[str, ...]] = {
+    "moons": ("upper", "lower"),
+    "checkerboard": tuple(f"({x}, {y})" for x, y in CHECKERBOARD_CORNERS.int().tolist()),  # the corners
+    "eight_gaussians": tuple(f"{45 * k}°" for k in range(8)),  # the angle of the centre
+    "spiral": ("first arm", "second arm"),
+}
 
 
 def draw(shape: str, n: int, seed: int) -> Tensor:
@@ -84,8 +95,28 @@ def draw(shape: str, n: int, seed: int) -> Tensor:
     Raises:
         PointsError: if `shape` is not one of `SHAPES`, or `n` is below 1.
     """
+    return _drawn(shape, n, seed)[0]
+
+
+def draw_parts(shape: str, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The points of `draw`, with the part of the shape that each was drawn from.
+
+    Returns:
+        (n, 2) float64 points, and (n,) int64, the place of each point's part in `PARTS[shape]`.
+
+    Raises:
+        PointsError: as for `draw`; or the shape has no parts.
+    """
+    points, parts = _drawn(shape, n, seed)
+    if parts is None:
+        raise PointsError(f"{shape!r} has no parts; {', '.join(PARTS)} have some")
+    return points, parts
+
+
+def _drawn(shape: str, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
     if shape not in _DRAW:
         raise PointsError(f"there is no shape {shape!r}; choose one of {', '.join(SHAPES)}")
     if n < 1:
         raise PointsError(f"n must be 1 or more; got {n}")
-    return torch.from_numpy(_DRAW[shape](n, np.random.default_rng(seed)))
+    points, parts = _DRAW[shape](n, np.random.default_rng(seed))
+    return torch.from_numpy(points), None if parts is None else torch.from_numpy(parts)

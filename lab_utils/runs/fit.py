@@ -26,10 +26,8 @@ from lab_utils.runs.jobs import Job, finish, load_weights
 from lab_utils.runs.own_code import own_code
 
 # what decides what a training gives
-CODE = tuple(
-    f"lab_utils.diffusion.{name}"
-    for name in ("schedules", "targets", "weights", "couplings", "denoiser", "network", "tail", "training")
-)
+MODULES = ("schedules", "targets", "weights", "couplings", "denoiser", "conditional", "network", "tail", "training")
+CODE = tuple(f"lab_utils.diffusion.{name}" for name in MODULES)
 
 
 @dataclass(frozen=True)
@@ -107,6 +105,8 @@ def run_config(network: DenoisingModule, data: Dataset, recipe: Recipe) -> dict[
         "own code": own_code(type(network)),
         "torch": torch.__version__,
     }
+    if getattr(network, "classes", ()):
+        config["labels"] = data.labels_checksum  # what asks for none is the same training with labels and without
     plain: dict[str, Any] = json.loads(json.dumps(config))  # tuples become lists, as they will when read again
     return plain
 
@@ -122,6 +122,7 @@ def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None
 
     Raises:
         TypeError: the network lacks something that training needs; see `fit`.
+        ValueError: its classes are not those of the data; see `fit`.
     """
     check_trainable(network)
     check_rebuildable(network)
@@ -130,10 +131,17 @@ def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None
     if not isinstance(recipe, Recipe | None):
         raise TypeError(f"recipe must be a Recipe, such as Recipe(epochs=500), not {type(recipe).__name__}")
     recipe = recipe or Recipe()
+    classes = tuple(getattr(network, "classes", ()))
+    if classes and classes != data.classes:
+        raise ValueError(
+            f"the network knows the classes {', '.join(classes)}, and the points of {data.name!r} have "
+            f"{', '.join(data.classes) or 'none'}; build it with classes=data.classes, and name what has the labels: "
+            "dataset(…, label=…)"
+        )
     config = run_config(network, data, recipe)
     kind: Any = type(network)
     build = partial(kind.from_config, network.config)
-    return Job(_place(config), config, build, data.train, recipe)
+    return Job(_place(config), config, build, data.train, recipe, data.train_labels if classes else None)
 
 
 def _check_not_imported_by_a_worker() -> None:
@@ -161,13 +169,13 @@ def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *
         network: what `check_trainable` asks for, which can also be built again from its `config`: a
             `DiffusionGenerator`, or a network of your own. Its build, schedule and seed are used, and the code of its
             class is in the key; whatever it has learnt is not.
-        data: its training points are used, and their checksum is in the key.
+        data: its training points are used, and their checksum is in the key; labels only by a network with classes.
         recipe: how to train; the original's 2000 epochs unless given.
         progress: whether to show a progress bar while it trains.
 
     Raises:
         TypeError: the network lacks something that training needs; the message names it.
-        ValueError: its answers break a promise of the contract of `denoiser`.
+        ValueError: its answers break a promise of the contract of `denoiser`, or its classes are not the data's.
         OSError: if it can't be saved, on a full disk say; the next call goes on from what could.
         KeyboardInterrupt: after Ctrl-C, when all is saved.
     """

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from lab_utils import SEED
 from lab_utils.base.code import code_checksum
 from lab_utils.base.files import in_a_line, sha256
+from lab_utils.diffusion.conditional import given
 from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import STEPS, Sampler, ancestral, ddim, dpm_solver, sde_dpm_solver, usual
@@ -33,6 +34,7 @@ from lab_utils.diffusion.sampling import BLOCK, sample, sampler_for
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.diffusion.training import Recipe
 from lab_utils.points.dataset import Units, dataset
+from lab_utils.points.shapes import SHAPES
 from lab_utils.runs.chunks import FORMATS, Chunks, ChunksError, check
 from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.runs.fit import fit
@@ -40,10 +42,8 @@ from lab_utils.runs.fit import fit
 CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute of a core's work
 
 # what the points depend on besides the denoiser, the sampler and the seed
-CODE = tuple(
-    f"lab_utils.diffusion.{name}"
-    for name in ("along", "denoiser", "network", "samplers", "sampling", "schedules", "straight", "targets")
-)
+MODULES = ("along", "conditional", "denoiser", "guidance", "network", "samplers", "sampling", "schedules", "straight")
+CODE = tuple(f"lab_utils.diffusion.{name}" for name in (*MODULES, "targets"))
 
 Call = Callable[..., Tensor]  # `sample`, with all that says which points of which model
 Made = Generator[tuple[int, Tensor]]  # chunk's number and points
@@ -199,6 +199,10 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="FILE", help=f"a new file that ends in {', '.join(FORMATS)}")
     add("--data", default="cities", help="cities, the name of a shape, or the path of a table" + default)
     add("--columns", metavar="X,Y", help="of a table: those of x and y, by name or by number from 0")
+    add("--label", metavar="CLASS", help="only points of this class, from a model that is told classes in training")
+    add(
+        "--classes", metavar="COLUMN", help="of a table: that of the classes; cities have continents, a shape its parts"
+    )
     add("--missing", choices=["raise", "drop"], default="raise", help="what becomes of rows without a value" + default)
     add("--epochs", type=int, default=Recipe.epochs, metavar="N", help="how long to train" + default)
     add("--sampler", choices=["ddpm", *SAMPLERS], default="sde", help="way from noise to data" + default)
@@ -210,20 +214,35 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _column_of_classes(options: argparse.Namespace) -> str:
+    """Where the classes stand of which one is asked for."""
+    if options.classes:
+        return str(options.classes)
+    if options.data != "cities" and options.data not in SHAPES:
+        raise ChunksError(f"--label {options.label} needs --classes, the column of {options.data} with the classes")
+    return "continent" if options.data == "cities" else "part"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the points; 0 when they are there, 1 when the disk or the cluster failed, 130 when interrupted."""
     command = parser()
     options = command.parse_args(arguments)
     try:
         _check(options.out, options.points, options.seed)  # before a training that takes minutes
+        if options.classes and not options.label:
+            raise ChunksError("--classes goes with --label, which says of which class the points should be")
         schedule = sigmoid()
         sampler = _sampler(schedule, options.sampler, options.steps)
         recipe = Recipe(epochs=options.epochs)
         columns = options.columns.split(",") if options.columns else None
-        data = dataset(options.data, columns=columns, missing=options.missing)
-        run = fit(DiffusionGenerator(schedule=schedule), data, recipe, progress=not options.quiet)
+        label = _column_of_classes(options) if options.label else None
+        data = dataset(options.data, columns=columns, label=label, missing=options.missing)
+        if options.label:
+            data.given(options.label)  # whether there are points of it, before a training, too
+        network = DiffusionGenerator(schedule=schedule, classes=data.classes)
+        model = fit(network, data, recipe, progress=not options.quiet).model()
         generate(
-            run.model(),
+            given(model, options.label) if options.label else model,
             options.points,
             options.out,
             units=data.units,

@@ -59,6 +59,7 @@ class Job:
         build: makes the network that is to be trained, with its first weights.
         train: (n, 2) float32 training points in normalised units.
         recipe: how to train.
+        labels: (n,) int64, their classes, for a network with classes.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class Job:
     build: Callable[[], DenoisingModule]
     train: Tensor
     recipe: Recipe
+    labels: Tensor | None = None
 
     @property
     def state(self) -> Path:
@@ -96,7 +98,7 @@ class Job:
 
     def _fresh(self) -> Trainer:
         # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-        return Trainer(self.build(), self.train, self.recipe)
+        return Trainer(self.build(), self.train, self.recipe, self.labels)
 
     def carry_on(self) -> Generator[Trainer]:
         """Train what is left, and save what each epoch owes; give the trainer after each.

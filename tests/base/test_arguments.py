@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lab_utils.base.arguments import PointsError, as_points, check_points
+from lab_utils.base.arguments import PointsError, as_points, check_classes, check_labels, check_points, class_number
 
 # --- the check that other modules rely on
 
@@ -91,3 +91,27 @@ def test_what_cannot_be_points_is_refused_with_the_name_that_the_caller_gives(wr
     with pytest.raises(PointsError, match=r"^mine must be a float tensor of shape \(n, 2\)") as caught:
         as_points(wrong, "mine")
     assert str(caught.value).endswith(f"; got {got}")
+
+
+# --- classes and labels
+
+NAMES = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8, unique=True)
+
+
+@given(names=NAMES, data=st.data())
+def test_classes_are_names_and_each_has_its_place(names, data):
+    assert check_classes(names) == check_classes(tuple(names)) == tuple(names)
+    name = data.draw(st.sampled_from(names))
+    assert names[class_number(name, names)] == name
+    with pytest.raises(PointsError, match="there is no class"):
+        class_number(f"{''.join(names)}!", names)
+
+
+def test_no_classes_are_none():
+    assert check_classes(()) == check_classes([]) == ()
+
+
+@pytest.mark.parametrize("labels", [[0, 2, 1], np.array([0, 2, 1], np.uint8), torch.tensor([0, 2, 1])])
+def test_labels_of_any_whole_numbers_become_int64(labels):
+    found = check_labels(labels, 3, 3)
+    assert (found.tolist(), found.dtype) == ([0, 2, 1], torch.int64)

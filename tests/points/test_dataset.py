@@ -4,14 +4,16 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.spatial import cKDTree
 
 from lab_utils.base.arguments import PointsError
-from lab_utils.base.files import sha256
+from lab_utils.base.files import DATA, sha256
 from lab_utils.points.dataset import SPLIT, Dataset, Units, dataset
 from lab_utils.points.reading import load
 from lab_utils.points.shapes import draw
@@ -212,7 +214,8 @@ def test_labels_stay_with_their_points_through_the_split(n, classes, train, seed
     assert (bare.train_labels, bare.held_out_labels, bare.classes) == (None, None, ())
 
 
-def test_the_checksum_covers_labels_and_the_names_of_classes():
+def test_labels_have_a_checksum_of_their_own_and_leave_that_of_the_points_alone():
+    """So a training that asks for no labels has the same key with them and without."""
     points = draw("moons", 6, seed=0)
     given = [
         (None, ()),
@@ -222,10 +225,72 @@ def test_the_checksum_covers_labels_and_the_names_of_classes():
         ([0, 0, 0, 0, 0, 0], ("a", "b")),
     ]
     made = [
-        Dataset.of(points, "some", labels=labels and np.array(labels), classes=classes).checksum
-        for labels, classes in given
+        Dataset.of(points, "some", labels=labels and np.array(labels), classes=classes) for labels, classes in given
     ]
-    assert len({*made}) == len(given)
+    assert len({data.labels_checksum for data in made}) == len(given)
+    assert made[0].labels_checksum == ""
+    assert len({data.checksum for data in made}) == 1
+
+
+def test_the_points_of_a_labelled_data_set_are_those_without_labels():
+    for source, label in (("cities", "continent"), ("spiral", "part")):
+        labelled, bare = dataset(source, label=label, train=300), dataset(source, train=300)
+        assert torch.equal(labelled.train, bare.train)
+        assert torch.equal(labelled.held_out, bare.held_out)
+        assert (labelled.checksum, bare.labels_checksum) == (bare.checksum, "")
+
+
+def test_each_town_keeps_its_continent_through_the_split():
+    """Read with pandas, beside the lab's reader; a pair of coordinates is there once."""
+    data = dataset("cities", label="continent")
+    table = pd.read_csv(DATA / "cities.csv")
+    known = {(x, y): name for x, y, name in table.itertuples(index=False)}
+    assert len(known) == len(data.train) + len(data.held_out)
+    for points, labels in ((data.train, data.train_labels), (data.held_out, data.held_out_labels)):
+        own = data.units.restore(points).mul(1e5).round().div(1e5)
+        nearest = cKDTree(table[["longitude", "latitude"]].to_numpy()).query(own.numpy())[1]
+        assert [data.classes[code] for code in labels] == table["continent"].iloc[nearest].tolist()
+
+
+@given(n=st.integers(4, 60), seed=st.integers(0, 9))
+def test_the_points_of_one_class_are_all_of_its_points_and_no_others(n, seed):
+    labels = torch.arange(n) % 2
+    points = torch.stack([torch.arange(n) + 0.5, labels], dim=1).double()
+    data = Dataset.of(points, "some", seed=seed, labels=labels, classes=("even", "odd"))
+    parts = [data.given(name) for name in data.classes if (data.train_labels == data.classes.index(name)).any()]
+    for part in parts:
+        assert part.units is data.units
+        (name,) = part.classes
+        for points in (part.train, part.held_out):
+            own = data.units.restore(points)
+            assert (own[:, 1].round() == data.classes.index(name)).all()
+        assert part.train_labels.tolist() == [0] * len(part.train)
+        assert part.held_out_labels.tolist() == [0] * len(part.held_out)
+    if len(parts) == 2:
+        assert sum(len(part.train) for part in parts) == len(data.train)
+        assert sum(len(part.held_out) for part in parts) == len(data.held_out)
+        assert len({data.checksum, *(part.checksum for part in parts)}) == 3
+    else:
+        (absent,) = {*data.classes} - {name for part in parts for name in part.classes}
+        with pytest.raises(PointsError, match=f"no training point is of class '{absent}'; take more"):
+            data.given(absent)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: dataset("moons", label="part").given("Asia"), "no class 'Asia'; there are upper, lower"),
+        (lambda: dataset("moons").given("upper"), "the points of 'moons' have no labels; name what has them"),
+        (lambda: dataset("gaussian", label="part"), "'gaussian' has no parts; moons, checkerboard, eight_gaussians"),
+        (
+            lambda: dataset("cities", label="country"),
+            "no column 'country'; it has 'longitude', 'latitude', 'continent'",
+        ),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused_with_those_that_are(call, message):
+    with pytest.raises(PointsError, match=message):
+        call()
 
 
 def test_labels_of_a_file_come_with_its_data_set(write):
@@ -262,7 +327,7 @@ def test_labels_that_do_not_fit_are_refused(labels, classes, message):
 
 @pytest.mark.parametrize("choice", [{"columns": (0, 1)}, {"label": 0}])
 def test_a_shape_has_no_columns_to_choose_from(choice):
-    with pytest.raises(PointsError, match="'moons' is a shape, which has no columns; leave out columns and label"):
+    with pytest.raises(PointsError, match="'moons' is a shape, which has no columns; leave out columns, and label"):
         dataset("moons", **choice)
 
 

@@ -292,6 +292,38 @@ def test_the_cities_lie_on_the_globe_are_all_different_and_as_many_as_the_readme
     assert (latitude > 0).double().mean() > 0.7  # most of the land is north of the equator
 
 
+def test_the_towns_are_read_as_points_alone_in_silence_and_with_their_continents_if_asked_for(capsys):
+    """The file has a third column; nothing need be chosen, and nothing is said."""
+    bare, labelled = read_table("cities"), read_table("cities", label="continent")
+    assert capsys.readouterr().err == ""
+    assert torch.equal(bare.points, labelled.points)
+    assert (bare.columns, bare.labels) == (("longitude", "latitude"), None)
+    counts = dict(zip(labelled.classes, labelled.labels.bincount().tolist(), strict=True))
+    assert [*counts] == ["Africa", "Asia", "Europe", "North America", "Oceania", "South America"]
+    readme = (DATA / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    for name, count in counts.items():
+        told = f"{count:,}".replace(",", " ") if count > 9999 else str(count)
+        assert f"{told} in {name}" in readme.replace("towns are in", "in")
+
+
+@pytest.mark.parametrize(
+    ("town", "place", "continent"),
+    [
+        ("Vladivostok", (131.9, 43.1), "Europe"),  # by country: Russia
+        ("Istanbul", (28.9, 41.0), "Asia"),  # Turkey
+        ("Sharm el-Sheikh", (34.3, 27.9), "Africa"),  # Egypt
+        ("Nouméa", (166.4, -22.3), "Oceania"),
+        ("Honolulu", (-157.9, 21.3), "North America"),
+        ("Cayenne", (-52.3, 4.9), "South America"),
+    ],
+)
+def test_a_town_is_on_the_continent_of_its_country(town, place, continent):
+    table = read_table("cities", label="continent")
+    nearest = int((table.points - torch.tensor(place)).square().sum(dim=1).argmin())
+    assert float((table.points[nearest] - torch.tensor(place)).norm()) < 0.3, town
+    assert table.classes[table.labels[nearest]] == continent
+
+
 def test_the_maker_gives_the_same_bytes_again(tmp_path):
     spec = importlib.util.spec_from_file_location("make_cities", DATA / "make_cities.py")
     assert spec is not None

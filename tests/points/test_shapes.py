@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import make_moons
 
 from lab_utils.base.arguments import PointsError
 from lab_utils.points.dataset import dataset
@@ -14,8 +15,10 @@ from lab_utils.points.shapes import (
     EIGHT_STD,
     GAUSSIAN_COV,
     GAUSSIAN_MEAN,
+    PARTS,
     SHAPES,
     draw,
+    draw_parts,
 )
 
 # --- shapes
@@ -119,6 +122,67 @@ def test_the_spiral_has_two_arms_alike():
     on_first = (phase < math.pi / 2) | (phase > 3 * math.pi / 2)
     assert abs(on_first.double().mean().item() - 0.5) < 5 * 0.5 / math.sqrt(n)
     assert phase[radius > 4].sub(math.pi).abs().sub(math.pi / 2).abs().min() > 0.1  # nothing between the arms
+
+
+# --- their parts
+
+
+def by_choice(shape, n, seed):
+    """The draws as they were written before the parts were told: NumPy chooses among the centres themselves."""
+    rng = np.random.default_rng(seed)
+    if shape == "eight_gaussians":
+        return rng.choice(EIGHT_CENTRES.numpy(), n) + EIGHT_STD * rng.standard_normal((n, 2))
+    if shape == "checkerboard":
+        return rng.choice(CHECKERBOARD_CORNERS.numpy(), n) + rng.random((n, 2))
+    if shape == "moons":
+        return rng.choice(make_moons(100_000, shuffle=False)[0], n) + 0.08 * rng.standard_normal((n, 2))
+    radius = 3 * math.pi * np.sqrt(rng.random(n))
+    arm = rng.choice([-1.0, 1.0], n)
+    curve = (arm * radius)[:, None] * np.stack([np.cos(radius), np.sin(radius)], axis=1)
+    return curve + 0.25 * rng.standard_normal((n, 2))
+
+
+@pytest.mark.parametrize("shape", PARTS)
+def test_points_that_tell_their_parts_are_the_bits_that_they_always_were(shape):
+    for seed, n in ((3, 35_000), (0, 1)):
+        points, _ = draw_parts(shape, n, seed)
+        assert torch.equal(points, torch.from_numpy(by_choice(shape, n, seed)))
+        assert torch.equal(points, draw(shape, n, seed))
+
+
+@pytest.mark.parametrize("shape", PARTS)
+def test_each_part_is_as_likely_as_the_others(shape):
+    n, parts = 80_000, len(PARTS[shape])
+    _, found = draw_parts(shape, n, seed=0)
+    assert (found.shape, found.dtype) == ((n,), torch.int64)
+    counts = found.bincount(minlength=parts).double()
+    assert len(counts) == parts == len({*PARTS[shape]})
+    assert ((counts - n / parts).abs() < 5 * math.sqrt(n / parts * (1 - 1 / parts))).all()
+
+
+def test_each_point_lies_where_its_part_is():
+    points, square = draw_parts("checkerboard", 5000, seed=1)
+    assert torch.equal(points.floor(), CHECKERBOARD_CORNERS[square])
+    assert PARTS["checkerboard"][5] == str(tuple(CHECKERBOARD_CORNERS[5].int().tolist()))
+    points, which = draw_parts("eight_gaussians", 5000, seed=1)
+    away = (points - EIGHT_CENTRES[which]) / EIGHT_STD
+    assert away.square().sum(1).max() < 2 * math.log(5000 * 1000)  # P(|z|² > d) = exp(−d/2), for any of 5000
+    assert math.degrees(math.atan2(*EIGHT_CENTRES[3].flip(0))) == pytest.approx(int(PARTS["eight_gaussians"][3][:-1]))
+    points, arc = draw_parts("moons", 5000, seed=1)
+    centres = torch.tensor([[0.0, 0.0], [1.0, 0.5]])
+    assert ((points - centres[arc]).norm(dim=1) - 1).abs().max() < 5 * 0.08
+    upper, lower = (points[arc == PARTS["moons"].index(name), 1].mean() for name in ("upper", "lower"))
+    assert upper > lower
+    points, arm = draw_parts("spiral", 5000, seed=1)
+    on_circle = points * (2 * arm - 1).unsqueeze(1)  # the first arm is the second, turned by half a turn
+    radius = on_circle.norm(dim=1)
+    phase = (torch.atan2(on_circle[:, 1], on_circle[:, 0]) - radius + math.pi) % (2 * math.pi) - math.pi
+    assert phase[radius > 4].abs().max() < math.pi / 2
+
+
+def test_a_shape_without_parts_is_refused_with_those_that_have_some():
+    with pytest.raises(PointsError, match="'swiss_roll' has no parts; moons, checkerboard, eight_gaussians, spiral"):
+        draw_parts("swiss_roll", 5, seed=0)
 
 
 @pytest.mark.parametrize("n", [0, -5])

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from small_runs import DATA, RECIPE, gaussian, network, same
 
 from lab_utils.base import code
 from lab_utils.base.files import cache_folder, lock
+from lab_utils.diffusion import given, sample
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import Schedule, linear, sigmoid
 from lab_utils.diffusion.training import Trainer
@@ -374,3 +376,85 @@ def test_whoever_was_killed_keeps_nobody_waiting(cache):
             lock(run.folder, timeout=0).acquire()
         process.kill()
     assert same(fit(network(), DATA, RECIPE, progress=False).losses, run.losses)
+
+
+# --- with labels
+
+LABELLED = Dataset.of(
+    draw("gaussian", 200, 0), "gaussian", train=100, labels=torch.arange(200) % 2, classes=("even", "odd")
+)
+
+
+def told(classes=("even", "odd")):
+    return network(classes=classes)
+
+
+def test_labels_are_in_the_key_only_where_a_training_asks_for_them():
+    """So a network without classes is found again, whether its points come with labels or without."""
+    assert run_config(network(), LABELLED, RECIPE) == run_config(network(), DATA, RECIPE)
+    other = replace(LABELLED, train_labels=1 - LABELLED.train_labels)
+    names = replace(LABELLED, classes=("odd", "even"))
+    configs = [
+        run_config(network(), DATA, RECIPE),
+        run_config(told(), LABELLED, RECIPE),
+        run_config(told(), other, RECIPE),
+        run_config(told(names.classes), names, RECIPE),
+        run_config(told(), LABELLED, replace(RECIPE, label_dropout=0.2)),
+    ]
+    assert len({json.dumps(config, sort_keys=True) for config in configs}) == len(configs)
+    assert "labels" not in configs[0]
+
+
+def test_a_training_with_labels_is_the_trainers_and_is_found_again():
+    run = fit(told(), LABELLED, RECIPE, progress=False)
+    trainer = Trainer(told(), LABELLED.train, RECIPE, LABELLED.train_labels)
+    assert run.losses.tolist() == [*trainer]
+    model = run.model()
+    assert same(model.state_dict(), trainer.averaged.state_dict())
+    assert model.classes == ("even", "odd")
+    assert torch.equal(sample(given(model, "odd"), 9), sample(given(trainer.averaged, "odd"), 9))
+    assert fit(told(), LABELLED, RECIPE, progress=False).folder == run.folder
+
+
+KILLED = """
+import sys
+from test_fit import LABELLED, RECIPE, fit, jobs, told
+jobs.SAVE_EVERY = 5
+save = jobs.Job._save
+def slow(self, trainer):
+    save(self, trainer)
+    print(trainer.epoch, flush=True)
+    if trainer.epoch == int(sys.argv[1]):
+        sys.stdin.read()
+jobs.Job._save = slow
+fit(told(), LABELLED, RECIPE, progress=False)
+"""
+
+
+@pytest.mark.parametrize("epoch", [3, 12])
+def test_a_training_with_labels_that_was_killed_ends_with_the_same_bits(epoch, cache, monkeypatch):
+    whole = fit(told(), LABELLED, RECIPE, progress=False)
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    command = [sys.executable, "-c", KILLED, str(epoch)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert [process.stdout.readline() for _ in range(epoch)][-1] == f"{epoch}\n"
+        process.kill()
+    run = fit(told(), LABELLED, RECIPE, progress=False)
+    assert run.folder != whole.folder
+    assert run.folder.name == whole.folder.name
+    found = files(run.folder)
+    assert found.keys() == files(whole.folder).keys()
+    assert all(path.read_bytes() == (whole.folder / name).read_bytes() for name, path in found.items())
+
+
+@pytest.mark.parametrize(
+    ("classes", "data", "says"),
+    [
+        (("even", "odd"), DATA, "knows the classes even, odd, and the points of 'gaussian' have none; build it with"),
+        (("odd", "even"), LABELLED, "knows the classes odd, even, and the points of 'gaussian' have even, odd"),
+    ],
+)
+def test_classes_that_are_not_the_datas_are_refused(classes, data, says):
+    with pytest.raises(ValueError, match=says):
+        fit(told(classes), data, RECIPE, progress=False)

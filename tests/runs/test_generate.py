@@ -13,7 +13,7 @@ from clusters import threads
 from point_files import read_points
 from small_runs import network
 
-from lab_utils.diffusion import sampling
+from lab_utils.diffusion import given, guided, sampling
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, sde_dpm_solver
 from lab_utils.diffusion.sampling import BLOCK, sample
@@ -369,6 +369,21 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
         (["--sampler", "sde", "--steps", "1"], "whole number of 2 or more, up to 1000, not 1"),
         (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
+        (
+            ["--data", "cities", "--label", "Afrika"],
+            "there is no class 'Afrika'; there are Africa, Asia, Europe, North America, Oceania, South America",
+        ),
+        (["--data", "spiral", "--label", "arm"], "there is no class 'arm'; there are first arm, second arm"),
+        (["--data", "gaussian", "--label", "part"], "'gaussian' has no parts; moons, checkerboard, eight_gaussians"),
+        (
+            ["--data", "my.csv", "--label", "port"],
+            "--label port needs --classes, the column of my.csv with the classes",
+        ),
+        (["--data", "my.csv", "--classes", "kind"], "--classes goes with --label, which says of which class"),
+        (
+            ["--data", "spiral", "--label", "first arm", "--classes", "kind"],
+            "'spiral' is a shape, which has no columns",
+        ),
     ],
 )
 def test_bad_input_is_told_before_anything_is_trained(out, monkeypatch, capsys, options, said):
@@ -409,3 +424,35 @@ def test_the_command_takes_the_model_of_the_readme(out, monkeypatch, options, sa
     assert torch.equal(named["units"].shift, data.units.shift)
     assert named["sampler"].name == sampler.name
     assert torch.equal(named["sampler"].coefficients, sampler.coefficients)
+
+
+def test_the_command_writes_points_of_one_class(out):
+    """Of a shape, whose parts are its classes, and of a table, in which a column is named."""
+    schedule, recipe = sigmoid(), Recipe(epochs=1)
+    data = dataset("eight_gaussians", label="part")
+    assert main(command(out, "--quiet", "--data", "eight_gaussians", "--label", "135°", points=40)) == 0
+    model = fit(DiffusionGenerator(schedule=schedule, classes=data.classes), data, recipe, progress=False).model()
+    expected = sample(given(model, "135°"), 40, seed=3, sampler=dpm_solver(schedule, 4))
+    assert torch.equal(read_points(out), data.units.restore(expected))
+    table = out.with_name("table.csv")
+    rows = [f"{k},{k % 7},{'port' if k % 3 else 'town'}" for k in range(60)]
+    table.write_text("\n".join(["x,y,kind", *rows]))
+    options = ["--data", str(table), "--classes", "kind", "--label", "port"]
+    assert main(command(out.with_suffix(".csv"), "--quiet", *options, points=40)) == 0
+    data = dataset(table, label="kind")
+    model = fit(DiffusionGenerator(schedule=schedule, classes=("port", "town")), data, recipe, progress=False).model()
+    expected = sample(given(model, "port"), 40, seed=3, sampler=dpm_solver(schedule, 4))
+    assert torch.equal(read_points(out.with_suffix(".csv")), data.units.restore(expected))
+
+
+def test_a_file_of_one_class_does_not_go_on_with_the_chunks_of_another(out, monkeypatch):
+    told = network(schedule=sigmoid(timesteps=20), classes=("a", "b")).requires_grad_(False)
+    told.leave.weight.normal_(generator=torch.Generator().manual_seed(0))
+    guided_points = {"units": UNITS, "sampler": QUICK}
+    interrupted(monkeypatch, out, model=given(told, "a"), **guided_points)
+    for other in (given(told, "b"), told, guided(given(told, "a"), told, 2.0)):
+        with pytest.raises(ChunksError, match="is that of other points: model"):
+            make(out, model=other, **guided_points)
+    make(out, model=given(told, "a"), **guided_points)
+    expected = sample(given(told, "a"), N, seed=7, sampler=QUICK)
+    assert torch.equal(read_points(out), UNITS.restore(expected))
