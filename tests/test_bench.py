@@ -143,9 +143,6 @@ def test_heun_is_of_second_order_and_asks_twice_a_step_but_once_in_the_last():
     assert errors[2] < errors[1] / 3
 
 
-# --- the race
-
-
 def test_without_churn_heun_is_deterministic_and_with_churn_it_keeps_the_variance(monkeypatch):
     """Of Gaussian data, with the best denoiser: the noise that is added is what a longer step takes away."""
     data = 0.5
@@ -162,6 +159,9 @@ def test_without_churn_heun_is_deterministic_and_with_churn_it_keeps_the_varianc
     assert float(plain.std()) == pytest.approx(data, rel=0.01)
     assert float(churned.std()) == pytest.approx(data, rel=0.01)
     assert float((churned * plain).mean()) < 0.5 * data**2  # they have left where they came from
+
+
+# --- the race
 
 
 def looks(*multiples, measure="energy distance"):
@@ -442,6 +442,15 @@ def test_a_peer_that_is_better_after_the_whole_time_is_listed_if_the_intervals_d
     for row in run["samplers"]:
         row["strays"] -= 0.06 * (row["contender"] == "diffusers")
     assert any("ahead after the whole time in strays" in sentence for sentence in verdicts.ahead(run))
+
+
+def test_a_peer_whose_points_are_not_finite_is_ahead_in_nothing():
+    run = made_up()
+    for row in run["samplers"]:
+        if row["contender"] == "diffusers":
+            row.update(dict.fromkeys((*race.MEASURES, race.EVERY)))
+    assert verdicts.ahead(run) == ["diffusers holds less memory for 5000 points"]
+    assert summaries.evaluations(run, "cities", "diffusers", 2.0) == math.inf
 
 
 def test_the_fewest_evaluations_are_those_at_which_the_worst_measure_is_there_in_the_median():

@@ -156,8 +156,7 @@ def tune(kind: type[Contender], jury: Judge, budget: float) -> list[Row]:
     rows = []
     for settings in grid(kind):
         contender = kind(jury.data.train, **settings)
-        for row in compare_samplers(contender, jury, budget, SEED):
-            rows.append({**settings, **row})
+        rows += [{**settings, **row} for row in compare_samplers(contender, jury, budget, SEED)]
     return sorted(rows, key=_rank)
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.race import EVERY, time_to
+from lab_utils.measure.standings import more_is_better
 
 Row = Mapping[str, Any]
 Result = Mapping[str, Any]
@@ -107,11 +108,17 @@ def best_peer(result: Result, data: str, measure: str, target: float, *, tuned: 
     return min(peers, key=rank, default=None)
 
 
+def reading(row: Row, measure: str) -> float:
+    """× real in one row; as bad as can be where some points were not finite: 0 of what is better when there is more."""
+    if row[measure] is None:
+        return 0.0 if more_is_better(measure) else math.inf
+    return float(row[measure])
+
+
 def at_the_end(result: Result, data: str, contender: str, measure: str) -> Summary | None:
     """× real over seeds, after the whole budget, by the sampler that the contender is used with."""
-    rows = where(result["samplers"], data=data, contender=contender)
-    values = [row[measure] for row in rows if row["sampler"] == row["usual"]]
-    return Summary.of(math.inf if value is None else value for value in values) if values else None
+    rows = [row for row in where(result["samplers"], data=data, contender=contender) if row["sampler"] == row["usual"]]
+    return Summary.of(reading(row, measure) for row in rows) if rows else None
 
 
 def evaluations(result: Result, data: str, contender: str, target: float) -> float:
@@ -121,8 +128,7 @@ def evaluations(result: Result, data: str, contender: str, target: float) -> flo
     """
     ways: dict[tuple[int, str], list[float]] = {}
     for row in where(result["samplers"], data=data, contender=contender):
-        worst = math.inf if row[EVERY] is None else row[EVERY]
-        ways.setdefault((row["evaluations"], row["sampler"]), []).append(worst)
+        ways.setdefault((row["evaluations"], row["sampler"]), []).append(reading(row, EVERY))
     return min((count for (count, _), values in ways.items() if median(values) <= target), default=math.inf)
 
 

@@ -25,6 +25,7 @@ from benchmarks.summaries import (
     number,
     rates,
     ratio_bounds,
+    reading,
     seconds,
     times,
     where,
@@ -89,16 +90,13 @@ def sampler_verdicts(result: Result) -> Iterator[Verdict]:
     for data, measure in product(result["data"], (*MEASURES, EVERY)):
         of_data = where(rows, data=data)
         most = max((row["evaluations"] for row in of_data), default=0)
-        usual = [row for row in of_data if row["sampler"] == row["usual"]]
-        count = usual[0]["evaluations"] if usual else 0
+        count = next((row["evaluations"] for row in of_data if row["sampler"] == row["usual"]), 0)
         promise = f"{data}: the usual {count} evaluations no worse than {most} by {measure}"
-        if not usual or count == most:
+        few = at_the_end(result, data, LAB, measure)
+        if few is None or count == most:
             yield Verdict(promise, "not measured", None)
             continue
-        few, all_steps = (
-            Summary.of(math.inf if row[measure] is None else row[measure] for row in chosen)
-            for chosen in (usual, where(of_data, evaluations=most))
-        )
+        all_steps = Summary.of(reading(row, measure) for row in where(of_data, evaluations=most))
         said = f"{count}: {interval(few)}; {most}: {interval(all_steps)}"
         worse = few.middle < all_steps.low if more_is_better(measure) else few.middle > all_steps.high
         yield Verdict(promise, said, not worse)
