@@ -90,12 +90,12 @@ class Lab:
         self.page.wait_for_timeout(3000)
 
     def run(self, last, first="", seconds=900):
-        """Run the cells from the one that begins with `first` to the one with `last` in it, and wait for their end."""
+        """Run the cells from the one with `first` in it to the one with `last` in it, and wait for their end."""
         self.page.evaluate(
             f"""([first, last]) => {{
               const content = {NOTEBOOK}.content;
               const sources = [...content.model.cells].map(cell => cell.sharedModel.getSource());
-              const [start, end] = [sources.findIndex(source => source.startsWith(first)),
+              const [start, end] = [sources.findIndex(source => source.includes(first)),
                                     sources.findIndex(source => source.includes(last))];
               const run = async () => {{
                 for (let index = start; index <= end; index++) {{
@@ -236,7 +236,7 @@ def test_networks_sample_in_the_notebook(lab, folder):
     lab.check()
 
 
-def test_notebook_6_draws_points_and_learns_them(lab):
+def test_notebook_7_draws_points_and_learns_them(lab):
     lab = lab("07_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page
     lab.check()
