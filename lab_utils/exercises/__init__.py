@@ -19,7 +19,6 @@ from lab_utils.exercises.reverse import (
     sampling_loop,
     which_mistake,
 )
-from lab_utils.exercises.straight import coupled, euler_step, straightened, velocity
 from lab_utils.exercises.task import NotYet, Task
 from lab_utils.exercises.training import avoidable, loss, one_epoch
 
@@ -32,7 +31,6 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "05": (excess, excess_in_nats),
     "06": (copied_share,),
     "07": (chances, places, normalised, multiple),
-    "08": (straightened, velocity, euler_step, coupled),
 }
 
 __all__ = [
@@ -44,9 +42,7 @@ __all__ = [
     "best_epsilon",
     "chances",
     "copied_share",
-    "coupled",
     "ddim_step",
-    "euler_step",
     "excess",
     "excess_in_nats",
     "loss",
@@ -62,9 +58,7 @@ __all__ = [
     "reverse_mean",
     "sampling_loop",
     "silent_loss",
-    "straightened",
     "time_matters",
-    "velocity",
     "wasted",
     "waves",
     "which_mistake",
