@@ -112,6 +112,12 @@ def comparison(panels: Mapping[str, Mapping[str, Sequence[float]]], xlabel: str,
     return figure
 
 
+def _edge(*values: ArrayLike) -> float:
+    """Where a logarithmic axis begins: a little below the least of all values above 0."""
+    everything = np.concatenate([np.ravel(np.asarray(one, dtype=float)) for one in values])
+    return float(0.9 * everything[everything > 0].min())
+
+
 @mpl.rc_context(STYLE)
 def evaluations(
     measures: Mapping[str, Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]],
@@ -121,20 +127,24 @@ def evaluations(
 
     Args:
         measures: distance → denoiser → sampler → (k,) numbers of evaluations and (k, seeds) multiples of real; a
-            point is the mean over seeds and its bar goes from the lowest to the highest.
+            point is the mean over seeds and its bar goes from the lowest to the highest. The axis is logarithmic, so a
+            bar that goes to 0 ends at its edge.
         bands: distance → the lowest and the highest multiple that a real set reads; a grey band around 1.
     """
     rows, columns = len(measures), len(next(iter(measures.values())))
     figure, all_axes = canvas(rows, columns, 0.8 + 2.3 * rows, sharex=True, sharey="row")
     for number, (distance, by_denoiser) in enumerate(measures.items()):
+        seeds = [np.asarray(values) for by_sampler in by_denoiser.values() for _, values in by_sampler.values()]
+        edge = _edge(bands[distance], *seeds, *(each.mean(axis=1) for each in seeds))
         for axes, (denoiser, by_sampler) in zip(all_axes[number * columns :], by_denoiser.items(), strict=False):
             _real(axes, bands[distance])
             for sampler, (steps, values) in by_sampler.items():
                 each = np.asarray(values)
                 mean = each.mean(axis=1)
-                spread = [mean - each.min(axis=1), each.max(axis=1) - mean]
+                spread = [mean - each.min(axis=1).clip(edge), each.max(axis=1) - mean]
                 axes.errorbar(np.asarray(steps), mean, yerr=spread, label=sampler, capsize=3, **SAMPLERS[sampler])
             axes.set(xscale="log", yscale="log", title=denoiser if number == 0 else "")
+            axes.set_ylim(bottom=edge)
             axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5) if axes.get_ylim()[1] < 10 else (1,)))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))

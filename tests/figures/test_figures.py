@@ -337,6 +337,15 @@ def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the
     assert len({line["marker"] for line in SAMPLERS.values()}) == len(SAMPLERS)
 
 
+def test_a_seed_that_reads_0_does_not_stretch_the_logarithmic_axis_of_evaluations():
+    by_sampler = {"DDPM": ([1000], [[0.0, 0.0, 0.0, 0.0, 2.0]]), "DDIM": ([5, 20], [[4.0, 8.0], [2.0, 2.0]])}
+    (axes,) = figures.evaluations({"strays": {"network": by_sampler}}, {"strays": (0.5, 2.0)}).axes
+    bottom, top = axes.get_ylim()
+    assert 0.3 < bottom < 0.4 < 8 < top < 100, "the least that is to be seen is the mean of 0.4"
+    ((_, low), (_, high)), *_ = axes.containers[0][2][0].get_segments()
+    assert (low, high) == (bottom, 2)
+
+
 def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():
     figure = figures.trade_off(
         {"kernels": ([1.4, 1.1], [1.0, 1.6])},
