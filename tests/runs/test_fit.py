@@ -435,7 +435,8 @@ fit(told(), LABELLED, RECIPE, progress=False)
 def test_a_training_with_labels_that_was_killed_ends_with_the_same_bits(epoch, cache, monkeypatch):
     whole = fit(told(), LABELLED, RECIPE, progress=False)
     monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}", prepend=os.pathsep)
     command = [sys.executable, "-c", KILLED, str(epoch)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert [process.stdout.readline() for _ in range(epoch)][-1] == f"{epoch}\n"
