@@ -153,7 +153,7 @@ def _copied_share(multiple: float, train: int, held_out: int) -> float:
 copied_share = Task(
     "the copied share",
     _copied_share,
-    lambda: [(1.16, 5000, 5000), (1.05, 20_000, 5000)],
+    lambda: [(1.16, 5000, 5000), (1.05, 20_000, 5000), (1.2, 2000, 3000)],
     {
         "the fraction is upside down: with more training points the same multiple means more copies.": (
             lambda m, n, h: (m - 1) * h / n
@@ -162,6 +162,7 @@ copied_share = Task(
         "1 is taken away last, and should be first: it is what real points read of the multiple.": lambda m, n, h: (
             m * n / h - 1
         ),
+        "5000 is written where the number of held-out points belongs.": lambda m, n, h: (m - 1) * n / 5000,
         "the number of training points is left out.": lambda m, n, h: m - 1,
         "the wrong sign.": lambda m, n, h: (1 - m) * n / h,
         "that is per cent; a share lies between 0 and 1.": lambda m, n, h: 100 * (m - 1) * n / h,

@@ -133,10 +133,13 @@ def _distances(sets: int, reals: int, seed: int) -> tuple[Tensor, Tensor]:
 multiple = Task(
     "how many times real?",
     _multiple,
-    lambda: [_distances(4, 5, seed=0), _distances(2, 3, seed=2)],
+    lambda: [_distances(4, 5, seed=0), _distances(2, 3, seed=2), _distances(3, 5, seed=4)],
     {
         "a set's distance from itself is 0, and these zeros of the diagonal are no pairs: R (R − 1) numbers count, of "
         "R × R.": lambda d, b: d.mean() / b.mean(),
+        "the sums, and should be the means: there are K R numbers above, and R (R − 1) below.": (
+            lambda d, b: d.sum() / b.sum()
+        ),
         "the sum over all pairs, where their mean should be: more real sets would make any model look better.": (
             lambda d, b: d.mean() / b.sum()
         ),

@@ -294,7 +294,8 @@ which_mistake = Task(
         f"row {row}? Not that one: {says}": partial(float, row)
         for says, rows in ((_SOUND, (1, 5, 8)), (_NEAR, (2, 3)), (_FAR, (4, 6, 9)))
         for row in rows
-    },
+    }
+    | {f"there is no row {row}; they are numbered from 1 to 9.": partial(float, row) for row in (0, 10)},
     well="one draw of the new noise served for all points",
 )
 
