@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -116,7 +115,7 @@ class WatchedOptimiser(torch.optim.SGD):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step."""
         (weight,) = self.param_groups[0]["params"]
-        before, gradient = weight.item(), math.nan if weight.grad is None else weight.grad.item()
+        before, gradient = weight.item(), 0.0 if weight.grad is None else weight.grad.item()
         super().step(closure)
         self.steps.append((before, gradient, weight.item()))
 
@@ -145,9 +144,11 @@ def _what_was_done(answer: float, question: tuple[Any, ...]) -> dict[str, float]
         losses.append(float((before * seen - wanted).square().mean()))
         gradients.append(gradient / float((2 * (before * seen - wanted) * seen).mean()))
         due = DECAY * due + (1 - DECAY) * after
-    moved = (average.weight.item() - 0.3) / (due - 0.3)
+    average_moved = average.weight.item() - 0.3
+    moving = sum(before != after for before, _, after in optimiser.steps)
     return {
         "the number of the optimiser's steps": float(len(optimiser.steps)),
+        "the number of steps that move the weights": float(moving),
         "the share of the points that are used once": float((counts == 1).double().mean()),
         "whether the points come in a new order (1: yes)": float(not torch.equal(which[:BATCH], torch.arange(BATCH))),
         "the smallest timestep": float(t.min()),
@@ -156,7 +157,7 @@ def _what_was_done(answer: float, question: tuple[Any, ...]) -> dict[str, float]
         "the variance of the noise, to one decimal": round(float(noise.var()), 1),
         "whether each point has its own noise (1: yes)": float(len(noise[:, 0].unique()) > 0.9 * len(noise)),
         "the gradient in the last step, over that of its batch's loss": gradients[-1],
-        "how far the average has moved, over how far it should": moved,
+        "how far the average has moved, over how far it should": average_moved / (due - 0.3) if moving else 0.0,
         "the mean loss, over that of the batches": float(answer) / (sum(losses) / len(losses)),
     }
 
@@ -174,6 +175,7 @@ def _epoch(
     noises: Callable[[Tensor], Tensor] = lambda noise: noise,
     clear: Callable[[int], bool] = lambda _: True,
     backward: Callable[[Tensor], Tensor] = lambda loss: loss,
+    late: bool = False,
     decay: float = DECAY,
     averaged: Callable[[int], bool] = lambda _: True,
     told: Callable[[list[Tensor]], Tensor] = lambda losses: torch.stack(losses).mean(),
@@ -187,6 +189,8 @@ def _epoch(
         if clear(len(losses)):
             optimiser.zero_grad()
         backward(found).backward()
+        if late:
+            optimiser.zero_grad()
         optimiser.step()
         losses.append(found.detach())
         if averaged(len(losses)):
@@ -223,6 +227,8 @@ one_epoch = Task(
     {
         "the gradients are not cleared for each batch, so a step takes those of all batches before once more. Call "
         "`optimiser.zero_grad()` before each `backward()`.": _wrong(clear=lambda _: False),
+        "the weights never move, because the gradients are cleared before the step could take them: `zero_grad`, "
+        "`backward`, `step`, in this order.": _wrong(late=True),
         "all points of a batch have the same timestep; draw one for each.": _wrong(times=lambda t: 0 * t + t[0]),
         "the timestep 0 never comes: `randint` begins at its first number, and t counts from 0.": _wrong(
             times=lambda t: t.clamp(min=1)

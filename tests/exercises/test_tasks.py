@@ -821,6 +821,23 @@ def right_epoch(network, average, optimiser, x, schedule, generator):
     return total / len(x)
 
 
+@pytest.mark.parametrize("order", ["backward zero_grad step", "zero_grad step backward"])
+def test_an_epoch_whose_weights_never_move_is_told_so_however_its_noise_is_drawn(order):
+    def epoch(network, average, optimiser, x, schedule, generator):
+        for batch in x[torch.randperm(len(x), generator=generator)].split(500):
+            noise = torch.randn(batch.shape, generator=generator)
+            t = torch.randint(schedule.timesteps, (len(batch),), generator=generator)
+            kept = schedule.alphas_cumprod[t].unsqueeze(1)
+            loss = (network(kept.sqrt() * batch + (1 - kept).sqrt() * noise, t) - noise).square().mean()
+            does = {"backward": loss.backward, "zero_grad": optimiser.zero_grad, "step": optimiser.step}
+            for name in order.split():
+                does[name]()
+        return loss.item()
+
+    with pytest.raises(NotYet, match="steps that move the weights is 0"):
+        exercises.one_epoch(epoch)
+
+
 def right_softmax(x_t, points, kept):
     squared = torch.cdist(x_t, torch.sqrt(kept) * points).square()
     weights = (-squared / (2 * (1 - kept))).softmax(1)
