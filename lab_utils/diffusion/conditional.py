@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.base.arguments import check_labels, class_number
+from lab_utils.diffusion.couplings import coupling_of
 from lab_utils.diffusion.denoiser import Answer, DenoisingModule, check_denoiser, one_by_one
 
 NO_CLASS = -1
@@ -30,7 +31,7 @@ class Given(DenoisingModule):
     def __init__(self, network: DenoisingModule, label: str) -> None:
         super().__init__(network.schedule)
         self.number = class_number(label, network.classes)
-        self.network, self.label, self.coupling = network, label, getattr(network, "coupling", "independent")
+        self.network, self.label, self.coupling = network, label, coupling_of(network)
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The noise, as documented there."""

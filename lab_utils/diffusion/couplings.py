@@ -2,7 +2,7 @@
 
 Training draws as many noises as a batch has points. Any pairing of the two gives a flow from noise to data, because
 that takes no more than the right noise and the right data, each as a whole (Lipman et al. 2023, theorem 1; Tong et al.
-2024, theorem 3.1). Pairs that lie near each other cross less often, so the flow has straighter paths, which few
+2024). Pairs that lie near each other cross less often, so the flow has straighter paths, which few
 steps can follow (Pooladian et al. 2023; Tong et al. 2024).
 
 A network of coupled pairs learns another function. Its answer is the mean noise of the *pairs* that lead to x_t, so
@@ -96,12 +96,17 @@ def couple(how: str, points: Tensor, noises: Tensor, labels: Tensor | None = Non
     return coupled
 
 
+def coupling_of(denoiser: Any) -> str:
+    """How a denoiser was trained: "independent" unless it says otherwise."""
+    return str(getattr(denoiser, "coupling", "independent"))
+
+
 def check_independent(denoiser: Any, what: str) -> None:
     """Raise a `ValueError` if a denoiser was trained with coupled pairs, so that `what`, a clause, speaks against it.
 
     A trained network has its coupling as an attribute, as its recipe has; what has none is of independent pairs.
     """
-    coupling = getattr(denoiser, "coupling", "independent")
+    coupling = coupling_of(denoiser)
     if coupling != "independent":
         raise ValueError(
             f"{what}, and here the training has the coupling {coupling!r}: the best answer for coupled pairs is "

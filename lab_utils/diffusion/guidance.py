@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.base.arguments import check_points, is_number
+from lab_utils.diffusion.couplings import coupling_of
 from lab_utils.diffusion.denoiser import Answer, Denoiser, along, check_denoiser
 from lab_utils.diffusion.schedules import Schedule, check_timesteps
 
@@ -39,7 +40,7 @@ class Guided:
 
     def __init__(self, aim: Denoiser, base: Denoiser, weights: Tensor) -> None:
         self.aim, self.base, self.weights = aim, base, weights
-        both = (getattr(denoiser, "coupling", "independent") for denoiser in (aim, base))
+        both = (coupling_of(denoiser) for denoiser in (aim, base))
         self.coupling = next((coupling for coupling in both if coupling != "independent"), "independent")
 
     @property

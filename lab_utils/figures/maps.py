@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from lab_utils.figures.style import (
     BLUE,
-    EXPLORER_DPI,
     GREEN,
     GREY,
     LINES,
@@ -188,7 +187,6 @@ def walks(
     """
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
     figure, all_axes = canvas(1, len(walks), 0.8 + WIDTH * 0.95 / len(walks) * shape, sharex=True, sharey=True)
-    figure.set_dpi(EXPLORER_DPI)
     x_starts, y_starts = np.asarray(starts).T
     for axes, (name, walk), color in zip(all_axes, walks.items(), (BLUE, ORANGE, GREEN), strict=False):
         scatter(axes, behind, 0.4, PALE, 1)
