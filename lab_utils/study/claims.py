@@ -16,7 +16,7 @@ from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import linear, sigmoid
 from lab_utils.study.broken import shape_shows_that_a_model_is_right
 from lab_utils.study.results import Interval, Results
-from lab_utils.study.sweeps import DECAY, MORE_STEPS, WIDER
+from lab_utils.study.sweeps import BETTER, DECAY, MORE_STEPS, WIDER
 from lab_utils.study.verdicts import agreed, described
 
 HELPS = {"helps": "true", "harms": "false"}  # of a claim that something helps; other words stand as they are
@@ -136,7 +136,7 @@ def claims_table(results: Results) -> pd.DataFrame:
     seeds with 95 % intervals; below 1, the change makes the samples better.
     """
     original: dict[str, Any] = {}
-    linear_one, short = {"schedule": "linear"}, {**WIDER, "epochs": 500}
+    linear_one, short = {"schedule": "linear"}, {**BETTER, "epochs": 500}
     few, many = {"noises": 16, "epochs": 125}, {"noises": 4, "epochs": 500}
     fixed, fixed_16 = {"fixed_noises": 1}, {"fixed_noises": 16}
     wide, deep, wide_and_falling = {"width": 128}, {"depth": 6}, {**DECAY, "width": 128}

@@ -8,9 +8,9 @@ import pytest
 
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.results import Results
-from lab_utils.study.sweeps import BASE, WIDER
+from lab_utils.study.sweeps import BASE, BETTER
 
-SHORT = {**WIDER, "epochs": 500}
+SHORT = {**BETTER, "epochs": 500}
 
 
 def results(*, floor=0.35, late_loss=0.36, late_blur=2.0, better_blur=1.25):

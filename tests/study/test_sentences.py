@@ -12,7 +12,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from lab_utils.base.files import PROJECT
-from lab_utils.study.sweeps import BASE, DECAY, DETAIL, FINE, MORE_STEPS, TABLE, WIDER
+from lab_utils.study.sweeps import BASE, BETTER, DECAY, DETAIL, FINE, MORE_STEPS, TABLE
 from lab_utils.study.table import read_table, select
 
 NAMES = "05_why_the_loss_hardly_falls", "06_what_makes_samples_better"
@@ -86,17 +86,17 @@ def changed(table, column, factor, change, data="cities"):
         ("blur", 0.8, {"fixed_noises": 16}, "spiral"),
         ("blur", 0.95, DETAIL, "spiral"),
         ("excess", 0.8, DETAIL, "cities"),
-        ("excess", 1.2, WIDER, "cities"),
+        ("excess", 1.2, BETTER, "cities"),
         ("blur", 0.8, {"width": 256}, "cities"),
         ("blur", 1.06, {**DECAY, "width": 128}, "cities"),
         ("blur", 0.9, {"train": 20_000, "epochs": 500}, "cities"),
         ("copies", 1.2, {"train": 500, "epochs": 20_000}, "cities"),
         ("blur", 0.9, FINE, "cities"),
         ("blur", 1.05, MORE_STEPS, "cities"),
-        ("log-likelihood", 1.1, {**WIDER, "epochs": 500}, "cities"),
-        ("coverage", 1.03, WIDER, "cities"),
-        ("classifier", 1.04, {**WIDER, "train": 20_000, "epochs": 500}, "cities"),
-        ("copies", 1.03, {**WIDER, "train": 20_000, "epochs": 500}, "cities"),
+        ("log-likelihood", 1.1, {**BETTER, "epochs": 500}, "cities"),
+        ("coverage", 1.03, BETTER, "cities"),
+        ("classifier", 1.04, {**BETTER, "train": 20_000, "epochs": 500}, "cities"),
+        ("copies", 1.03, {**BETTER, "train": 20_000, "epochs": 500}, "cities"),
     ],
 )
 def test_a_table_that_says_otherwise_breaks_a_sentence(imported, table, column, factor, change, data):
