@@ -1,5 +1,6 @@
 """What was asked over many trainings, and the verdicts."""
 
+from lab_utils.study import spread
 from lab_utils.study.claims import claims_table
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.results import Interval, Results
@@ -51,6 +52,7 @@ __all__ = [
     "run_table",
     "select",
     "smallest",
+    "spread",
     "stated",
     "strays_finding",
 ]
