@@ -173,7 +173,7 @@ def test_the_excess_falls(page, spiral):
     }}"""
     first, middle, last = page.evaluate(ask, [drawing.drawing_payload(), spiral.flatten().tolist()])
     assert last < middle < first
-    assert last < 0.5 * first
+    assert last < 0.75 * first
 
 
 def test_points_of_a_drawing_lie_on_its_lines(page):

@@ -331,10 +331,10 @@ function drawOwn(root, payload) {
     const last = course.at(-1);
     const cell = (text) => make("td", {}, text);
     const row = (name, ...texts) => make("tr", {}, make("th", { scope: "row" }, name), ...texts.map(cell));
-    const heads = ["", "this network", "as good as can be"].map((text) => (text ? make("th", { scope: "col" }, text) : cell("")));
+    const heads = ["", "this network", "beside it"].map((text) => (text ? make("th", { scope: "col" }, text) : cell("")));
     const read = (name) => [
       shown ? `${three(shown.times[name])} × real` : "–",
-      ranges ? `${ranges[name].map(three).join(" to ")} × real` : "–",
+      `real points: ${ranges ? ranges[name].map(three).join(" to ") : "–"}`,
     ];
     const epochs = last && (last.steps * payload.recipe.batch_size) / payload.count;
     const speed = last && (1000 * last.steps) / last.milliseconds;
@@ -353,7 +353,7 @@ function drawOwn(root, payload) {
         make(
           "tbody",
           {},
-          row("excess over the floor", last ? three(last.excess) : "–", "0"),
+          row("excess over the floor", last ? three(last.excess) : "–", "best denoiser: 0"),
           row("blur", ...read("blur")),
           row("energy distance", ...read("energy")),
         ),
