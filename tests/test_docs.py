@@ -100,7 +100,7 @@ def wrong_commands(listed):
 
 def wrong_make(words):
     """A target or a variable that the Makefile doesn't know, or options that its command doesn't take."""
-    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    makefile = "\n".join((PROJECT / name).read_text(encoding="utf-8") for name in ("Makefile", "tests/commands.mk"))
     for word in words:
         name, sign, _ = word.partition("=")
         target = re.escape(name.replace(".venv", "$(VENV)"))

@@ -297,7 +297,7 @@ def test_what_binder_installs_is_what_the_project_asks_for():
 def test_the_dev_container_is_set_up_by_the_makefile():
     container = json.loads(read(".devcontainer/devcontainer.json"))
     target = container["postCreateCommand"].removeprefix("make .venv/")
-    assert f"$(VENV)/{target}:" in read("Makefile")
+    assert f"$(VENV)/{target}:" in read("Makefile") + read("tests/commands.mk")
     assert (PROJECT / ".devcontainer" / container["build"]["dockerfile"]).exists()
 
 
@@ -308,7 +308,7 @@ def test_no_file_says_where_packages_come_from():
         path = PROJECT / name
         if path.is_file():
             assert not hosts.search(path.read_text(encoding="utf-8", errors="replace")), name
-    for name in ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile"):
+    for name in ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile", "tests/commands.mk"):
         assert "://" not in read(name), name
 
 

@@ -3,7 +3,8 @@
 >>> checks.q_step(q_step)     # in a notebook, after the function was written
 ✓ one noising step: mean, variance and tails of 200 000 points are right
 
-Each notebook's tasks stand in a module of their own; `Task` does the asking.
+Each notebook's tasks stand in a module of their own; `Task` does the asking. What a later cell calls is
+`yours_or_ours(q_step)`: the student's function, or the lab's solution while there is none.
 """
 
 from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
@@ -20,18 +21,8 @@ from lab_utils.exercises.reverse import (
     which_mistake,
 )
 from lab_utils.exercises.task import NotYet, Task
+from lab_utils.exercises.tasks import TASKS, yours_or_ours
 from lab_utils.exercises.training import avoidable, loss, one_epoch
-
-# notebook → its tasks, in their order there
-TASKS: dict[str, tuple[Task, ...]] = {
-    "01": (q_step, q_sample, wasted, alphas_and_betas),
-    "02": (waves, time_matters, best_epsilon, silent_loss),
-    "03": (loss, one_epoch, avoidable),
-    "04": (posterior_mean, posterior_variance, reverse_mean, sampling_loop, which_mistake, ddim_step),
-    "05": (excess, excess_in_nats),
-    "06": (copied_share,),
-    "07": (chances, places, normalised, multiple),
-}
 
 __all__ = [
     "TASKS",
@@ -62,4 +53,5 @@ __all__ = [
     "wasted",
     "waves",
     "which_mistake",
+    "yours_or_ours",
 ]

@@ -103,6 +103,12 @@ excess = Task(
         "sum for mean.": lambda a, b: (a - b).square().sum(),
         "that is the sum over the coordinates and the mean over the points; the loss is the mean over "
         "both.": lambda a, b: (a - b).square().sum(dim=1).mean(),
+        "not squared: that is the mean distance. `norm` has taken a root; the excess is the mean of squares.": (
+            lambda a, b: (a - b).norm(dim=1).mean()
+        ),
+        "that is the root of the sum of all squares, which `norm` gives; the excess is their mean.": lambda a, b: (
+            a - b
+        ).norm(),
         "not squared: that is the mean of the absolute differences.": lambda a, b: (a - b).abs().mean(),
         "not squared: differences of both signs cancel in that mean.": lambda a, b: (a - b).mean(),
         "the mean is squared, in which differences of both signs cancel: square first.": lambda a, b: (

@@ -151,6 +151,8 @@ alphas_and_betas = Task(
         ),
         "the index is off by one: the ratios begin one step too late, and something fills up the end. What "
         "is missing is the first α, which is ᾱ[0] / 1.": lambda a: _with_alphas(torch.cat([a[1:] / a[:-1], _ONE])),
+        "there is one number too few: α[0] is missing. The first step has a ᾱ before it, too, which stands in no list: "
+        "before any step all of the data is there.": lambda a: _with_alphas(a[1:] / a[:-1]),
         "the fraction is upside down: ᾱ falls, so ᾱ[t−1] / ᾱ[t] is more than 1, and β would be negative.": lambda a: (
             _with_alphas(1 / _alphas_and_betas(a)[0])
         ),

@@ -31,6 +31,14 @@ chances = Task(
         "a softmax gives mass to white pixels as well: divide by the sum.": lambda b: (
             (1 - b).flatten().softmax(0).reshape(b.shape)
         ),
+        "a softmax of each row gives mass to white pixels, too, and the same to each row: divide by the sum of all.": (
+            lambda b: (1 - b).softmax(1)
+        ),
+        "a softmax of each column gives mass to white pixels, too, and the same to each column: divide by the sum of "
+        "all.": lambda b: (1 - b).softmax(0),
+        "a softmax of the brightness: the bright pixels have the most mass, and the white ones should have none.": (
+            lambda b: b.flatten().softmax(0).reshape(b.shape)
+        ),
         "black and white only: grey pixels have some mass, too.": lambda b: (b < 0.5).double() / (b < 0.5).sum(),
     },
     well="a grey pixel has its share",
@@ -62,6 +70,8 @@ places = Task(
         "y is negative: the minus turns the picture over, and height − 1 brings it back up.": lambda r, c, h: (
             torch.stack([c, -r], dim=1)
         ),
+        "x and y have changed places, and the columns are turned over: x counts columns from the left, y counts rows "
+        "from below.": lambda r, c, h: torch.stack([r, h - 1 - c], dim=1),
         "x and y have changed places, and it stands on its head.": lambda r, c, h: torch.stack([r, c], dim=1),
     },
 )
@@ -137,6 +147,8 @@ multiple = Task(
     {
         "a set's distance from itself is 0, and these zeros of the diagonal are no pairs: R (R − 1) numbers count, of "
         "R × R.": lambda d, b: d.mean() / b.mean(),
+        "divided by R × R − 1, as if one number of the diagonal were left out; each of the R real sets is at distance "
+        "0 from itself.": lambda d, b: d.mean() / (b.sum() / (b.numel() - 1)),
         "the sums, and should be the means: there are K R numbers above, and R (R − 1) below.": (
             lambda d, b: d.sum() / b.sum()
         ),

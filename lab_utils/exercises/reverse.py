@@ -92,11 +92,19 @@ def _of_two(x_t: Tensor, x: Tensor, beta: Tensor, kept: Tensor, before: Tensor) 
     return (before.sqrt() * beta * x + (1 - beta).sqrt() * (1 - before) * x_t) / (1 - kept)
 
 
+def _unsimplified(x_t: Tensor, x: Tensor, beta: Tensor, before: Tensor) -> Tensor:
+    """The same by the formula for two measurements, as it stands."""
+    v_1, v_2 = 1 - before, beta / (1 - beta)
+    return (before.sqrt() * x / v_1 + x_t / (1 - beta).sqrt() / v_2) / (1 / v_1 + 1 / v_2)
+
+
 posterior_mean = Task(
     "the mean of the reverse step, if the data point is known",
     _posterior_mean,
     lambda: [(draw(9, 2), draw(9, 2, seed=1), t, short().betas, short().alphas_cumprod) for t in (0, 7, 18)],
     {
+        "not simplified: for t = 0 it divides by v₁ = 1 − ᾱ = 0, which gives NaN. On paper, multiply the numerator and "
+        "the denominator by v₁ and v₂.": lambda y, x, t, b, a: _unsimplified(y, x, b[t], _before(a, t)),
         "x and x_t have changed places.": lambda y, x, t, b, a: _posterior_mean(x, y, t, b, a),
         "the roots are missing: what x says lies at √ᾱ x, and what x_t says at x_t / √α.": lambda y, x, t, b, a: (
             (_before(a, t) * b[t] * x + (1 - b[t]) * (1 - _before(a, t)) * y) / (1 - a[t])
@@ -166,6 +174,9 @@ posterior_variance = Task(
         "0 stands in front of the shifted ᾱ, and should be 1: before the first step all of the data is there.": (
             lambda b, a: _with_before(b, a, torch.cat([0 * _ONE, a[:-1]]))
         ),
+        "there is one number too few: that of t = 0 is missing. Before the first step stands a ᾱ, too: 1.": (
+            lambda b, a: _with_before(b[1:], a[1:], a[:-1])
+        ),
         "the bar is forgotten: α for ᾱ. In both brackets stands the product of all steps so far.": lambda b, a: (
             torch.cat([0 * _ONE, b[:-1]])
         ),
@@ -234,6 +245,9 @@ sampling_loop = Task(
         "them.": _noise_at_last,
         "the index is off by one: the last step, t = 0, is missing; `range` stops before its second "
         "number.": lambda f, x, z, s: _walk(f, x, z, s, steps=lambda steps: steps[:-1]),
+        "one step alone, t = T − 1: does `return` stand inside the loop?": lambda f, x, z, s: _walk(
+            f, x, z, s, steps=lambda steps: steps[:1]
+        ),
         "the index is off by one: the first step back, t = T − 1, is missing.": lambda f, x, z, s: _walk(
             f, x, z, s, steps=lambda steps: steps[1:]
         ),
@@ -277,26 +291,37 @@ sampling_loop = Task(
 
 
 def mystery(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) -> Tensor:
-    """A sampling loop with one of the known mistakes. Its readings tell which."""
-    points: Tensor = sampling_loop.mistake("one point's noise")(epsilon, x_T, noises, schedule)
+    """A sampling loop with one of the known mistakes. Its readings tell which.
+
+    The sign of all noise is turned, which is noise as good, so that they are near those of the same mistake with the
+    given one, and not equal.
+    """
+    points: Tensor = sampling_loop.mistake("β for √β")(epsilon, -x_T, -noises, schedule)
     return points
 
 
 _SOUND = "that one reads what a sound loop does, and the mystery's energy distance is hundreds of times real."
-_NEAR = "there the blur is lower than that of the sound loop; the mystery's is higher."
+_CLOSER = "there the points lie closer together: the RMS and the coverage are lower than the mystery's."
+_ELSEWHERE = "there the blur is several times real, and so is the RMS; the mystery's RMS is below 1."
 _FAR = "there the points fly apart, and the RMS is in the hundreds; the mystery's is not."
 _NONE = "there is none of that number; they are numbered from 1 to 9."
 
 which_mistake = Task(
     "which mistake is it?",
-    lambda: 7.0,
+    lambda: 2.0,
     lambda: [()],
     {
         f"row {row}? Not that one: {says}": partial(float, row)
-        for says, rows in ((_SOUND, (1, 5, 8)), (_NEAR, (2, 3)), (_FAR, (4, 6, 9)), (_NONE, (0, 10)))
+        for says, rows in (
+            (_SOUND, (1, 5, 8)),
+            (_CLOSER, (3,)),
+            (_ELSEWHERE, (7,)),
+            (_FAR, (4, 6, 9)),
+            (_NONE, (0, 10)),
+        )
         for row in rows
     },
-    well="one draw of the new noise served for all points",
+    well="the new noise was multiplied by β, and should be by √β",
 )
 
 

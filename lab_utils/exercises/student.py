@@ -23,6 +23,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from lab_utils.base.files import INSTALLED, PROJECT, FolderError, in_a_line, sha256, write_whole, write_whole_folder
+from lab_utils.exercises.results import defined, shows
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _SOLUTION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}\n.*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -73,6 +74,20 @@ def student_copy(notebook: NotebookNode) -> NotebookNode:
     return copy
 
 
+def without_results(notebook: NotebookNode) -> NotebookNode:
+    """A copy of a solved notebook in which no output shows what the solutions gave, as if a student had got that."""
+    copy: NotebookNode = nbformat.from_dict(notebook)
+    theirs: set[str] = set()
+    for cell in copy.cells:
+        if cell.cell_type == "code":
+            shown = shows(cell.source, theirs)
+            if without_solutions(cell.source) != cell.source:
+                theirs |= defined(cell.source)
+            elif shown:
+                cell.outputs, cell.execution_count = [], None
+    return copy
+
+
 def _changed(folder: Path) -> list[str]:
     """The notebooks in a folder of student copies that somebody has worked on since."""
     record = folder / HANDED_OUT
@@ -109,7 +124,7 @@ def write_copies(out: Path, notebooks: Path = NOTEBOOKS) -> tuple[Path, Path]:
     with write_whole_folder(out, MARKER) as folder:
         (folder / "notebooks").mkdir()
         for path in paths:
-            copy = student_copy(nbformat.read(path, as_version=4))
+            copy = student_copy(without_results(nbformat.read(path, as_version=4)))
             (folder / "notebooks" / path.name).write_text(nbformat.writes(copy) + "\n", encoding="utf-8")
         for path in (path for kind in BESIDE for path in notebooks.glob(kind)):
             shutil.copy2(path, folder / "notebooks")

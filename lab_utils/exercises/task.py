@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -46,7 +48,9 @@ class Task:
         mistakes: what to say → the wrong solution that it is said of.
         seen: what of an answer is compared: all of it, or its moments, each with its name, where it is random.
         observed: of a function that works on its arguments and returns a number: what it has done, each with its name,
-            worked out of that number and the arguments afterwards. It is compared in the place of the answer.
+            worked out of that number and the arguments afterwards. It is compared in the place of the answer. Causes
+            stand before what follows from them, because a mistake is known by the first thing that is not as it
+            should be. None of it hangs on how the random numbers were drawn, which is the student's choice.
         parts: what the things are called that a right answer consists of, if it is a tuple.
         tolerance: how far two answers to the same question may be apart, as a share of the larger.
         well: what to say of a right answer.
@@ -69,25 +73,37 @@ class Task:
             NotYet: it isn't right; the message says what is wrong with it, as far as that can be told.
         """
         questions, the_same = self.questions(), self.questions()
-        given = [self._ask(function, question) for question in questions]
-        right = [self._done(self.solution, question) for question in the_same]
+        given = [self._done(self._ask(function, question), question) for question in questions]
+        right = [self._done(self.solution(*question), question) for question in the_same]
         if self.observed is None:
             for question, untouched in zip(questions, the_same, strict=True):
                 self._check_arguments(question, untouched)
-            for answer, wanted in zip(given, right, strict=True):
-                self._check_form(answer, wanted)
         if self._same(given, right):
-            self._check_chance(function, given)
+            self._check_chance(function)
             for pair in zip(zip(given, questions, strict=True), zip(right, the_same, strict=True), strict=True):
                 self._check_gradient(*pair)
             print(f"✓ {self.name}: {self.well}")
             return
+        shown = self._shown(given, right)
         for says, wrong in self.mistakes.items():
-            if self._same(given, [self._done(wrong, question) for question in self.questions()]):
+            made = [self._done(wrong(*question), question) for question in self.questions()]
+            if self._same(shown, self._shown(made, right)):
                 raise self._not_yet(says)
-        if all(bool(_numbers(answer).isfinite().all()) for answer in given):
-            self._check_chance(function, given)
-        raise self._not_yet(self._difference(given, right))
+        if self.observed is None:
+            for answer, wanted in zip(given, right, strict=True):
+                self._check_form(answer, wanted)
+            if all(bool(_numbers(answer).isfinite().all()) for answer in given):
+                self._check_chance(function)
+                self._check_constant(given, right)
+        raise self._not_yet(self._difference(shown, right))
+
+    def unsolved(self, function: Function) -> str | None:
+        """The name of the function that is still a stub: the student's, or one that it calls. None if there is none."""
+        try:
+            function(*self.questions()[0])
+        except Exception as error:  # another error is a mistake, and to name it is the check's work
+            return _stub(error)
+        return None
 
     def mistake(self, start: str) -> Function:
         """The known mistake whose message begins with `start`, to be made on purpose.
@@ -103,9 +119,8 @@ class Task:
     def _not_yet(self, says: str) -> NotYet:
         return NotYet(f"{self.name}: {says}")
 
-    def _done(self, function: Function, question: Question) -> Any:
-        """The function's answer, or what it has done to its arguments."""
-        answer = function(*question)
+    def _done(self, answer: Any, question: Question) -> Any:
+        """The answer to that question, or what was done to its arguments."""
         if self.observed is None:
             return answer
         self._check_form(answer, 0.0)
@@ -113,13 +128,18 @@ class Task:
 
     def _ask(self, function: Function, question: Question) -> Any:
         try:
-            return self._done(function, question)
+            return function(*question)
         except NotYet:
             raise
-        except NotImplementedError:
-            raise self._not_yet("not solved yet. Replace the line that raises NotImplementedError.") from None
         except Exception as error:
-            raise self._not_yet(f"it stopped with {type(error).__name__}: {error}") from error
+            stub = _stub(error)
+            if stub is None:
+                says = f"it stopped with {type(error).__name__}: {error}{_advice(str(error))}"
+            elif stub == getattr(function, "__name__", stub):
+                says = "not solved yet. Replace the line that raises NotImplementedError."
+            else:
+                says = f"it calls `{stub}`, and that is not solved yet."
+            raise self._not_yet(says) from (None if stub else error)
 
     def _named(self, question: Question) -> Iterator[tuple[str, Any]]:
         return zip(inspect.signature(self.solution).parameters, question, strict=True)
@@ -134,34 +154,30 @@ class Task:
                 )
 
     def _check_form(self, given: Any, wanted: Any) -> None:
-        if given is None:
-            raise self._not_yet("it returned nothing. Does its last line begin with `return`?")
-        if isinstance(wanted, tuple):
-            if not isinstance(given, tuple | list) or len(given) != len(wanted):
-                raise self._not_yet(f"it should return {len(wanted)} things, separated by commas; got {_kind(given)}")
-            for one, other in zip(given, wanted, strict=True):
-                self._check_form(one, other)
-        elif _is_number(wanted):
-            if not _is_number(given):
-                raise self._not_yet(f"it should return a number; got {_kind(given)}")
-        elif not isinstance(given, Tensor):
-            raise self._not_yet(f"it should return a tensor; got {_kind(given)}")
-        elif given.shape != wanted.shape:
-            raise self._not_yet(f"the answer has the shape {tuple(given.shape)}, and should have {tuple(wanted.shape)}")
-        elif wanted.is_floating_point() and given.dtype != wanted.dtype:
-            raise self._not_yet(f"the answer is {given.dtype}, and should be {wanted.dtype}. {_DTYPES}")
+        if says := _misformed(given, wanted):
+            raise self._not_yet(says)
 
-    def _check_chance(self, function: Function, given: Sequence[Any]) -> None:
+    def _check_chance(self, function: Function) -> None:
         """The same arguments give the same answer; and of noise, nothing is shared that has to be drawn anew."""
         questions = self.questions()
-        again = [self._ask(function, question) for question in questions]
+        given = [self._ask(function, question) for question in questions]
+        again = [self._ask(function, question) for question in self.questions()]
         random = any(isinstance(argument, torch.Generator) for argument in questions[0])
         if not all(_close(one, other, self.tolerance) for one, other in zip(given, again, strict=True)):
             raise self._not_yet(_OTHER_GENERATOR if random else _OWN_NOISE)
-        if not random or self.observed is not None:
+        if not random:
             return
         # The generator has moved on, so a second call with it draws other noise. Whatever is no noise cancels.
-        noise = (again[0] - self._ask(function, questions[0])).detach()
+        moved_on = tuple(
+            used if isinstance(used, torch.Generator) else new
+            for used, new in zip(questions[0], self.questions()[0], strict=True)
+        )
+        other = self._ask(function, moved_on)
+        if self.observed is not None:
+            if _close(given[0], other, self.tolerance):
+                raise self._not_yet(_SAME_CALLS)
+            return
+        noise = (given[0] - other).detach()
         if float((noise == 0).double().mean(dim=0).max()) > 1 - LEAST_DISTINCT:
             raise self._not_yet(_SAME_CALLS)
         if min(len(column.unique()) for column in noise.T) < LEAST_DISTINCT * len(noise):
@@ -169,9 +185,18 @@ class Task:
         if abs(float(torch.corrcoef(noise.T)[0, 1])) > MOST_CORRELATED:
             raise self._not_yet(_SAME_COORDINATES)
 
+    def _check_constant(self, given: Sequence[Any], right: Sequence[Any]) -> None:
+        """Several questions have several answers. A number that was written down is right for one of them at most."""
+        if len(given) > 1 and _is_number(right[0]) and all(_close(given[0], one, self.tolerance) for one in given):
+            asked = ", ".join(f"`{name}`" for name, _ in self._named(self.questions()[0]))
+            raise self._not_yet(
+                f"it gives {_said(_numbers(given[0])[0])} whatever it is asked. The check asks several questions, "
+                f"which have different answers: work yours out of {asked}."
+            )
+
     def _check_gradient(self, given: tuple[Any, Question], right: tuple[Any, Question]) -> None:
         """Where the solution can be trained, so can the answer: its gradient is the solution's."""
-        if not (isinstance(right[0], Tensor) and right[0].requires_grad):
+        if not _trainable(right[0]):
             return
         try:
             trained = _close(_gradient(*given), _gradient(*right), self.tolerance)
@@ -182,12 +207,23 @@ class Task:
 
     def _same(self, answers: Sequence[Any], others: Sequence[Any]) -> bool:
         return all(
-            _close(self.seen(answer), self.seen(other), self.tolerance)
+            not _misformed(answer, other) and _close(self.seen(answer), self.seen(other), self.tolerance)
             for answer, other in zip(answers, others, strict=True)
         )
 
+    def _shown(self, answers: Sequence[Any], right: Sequence[Any]) -> Sequence[Any]:
+        """By what a mistake is known: the answers; or of what was done, the first thing that is not as it should be."""
+        if self.observed is None:
+            return answers
+        return [
+            next(({name: done[name]} for name in due if not _close(done[name], due[name], self.tolerance)), {})
+            for done, due in zip(answers, right, strict=True)
+        ]
+
     def _difference(self, given: Sequence[Any], right: Sequence[Any]) -> str:
         """Where the first wrong answer is most wrong, and by how much."""
+        if self.observed is not None:
+            right = [{name: due[name] for name in done} for done, due in zip(given, right, strict=True)]
         question, answer, wanted = next(
             (question, self.seen(one), self.seen(other))
             for question, one, other in zip(self.questions(), given, right, strict=True)
@@ -196,6 +232,8 @@ class Task:
         numbers, due, off = _numbers(answer), _numbers(wanted), _off(answer, wanted, self.tolerance)
         apart = (numbers - due).abs().nan_to_num(math.inf)
         worst = int(torch.where(off, apart, -1.0).argmax())
+        if not question:  # then there is one right answer, and to say it would give it away
+            return f"not yet. It is not {_said(numbers[worst])}."
         settings = [f"{name} = {float(value):.6g}" for name, value in self._named(question) if _is_number(value)]
         says = f"with {', '.join(settings)}, " if settings else ""
         says += f"{_place(wanted, worst, self.parts)} is {_said(numbers[worst])}, and should be {_said(due[worst])}"
@@ -208,16 +246,16 @@ _DTYPES = (
     "A schedule is computed in float64: over a thousand steps float32 loses the digits that the last ones live on."
 )
 _OTHER_GENERATOR = (
-    "the noise doesn't come from the generator that it is given: with that in the same state as before, the noise is "
-    "other noise. Draw it with `torch.randn(…, generator=generator)`."
+    "random numbers don't come from the generator that it is given: with that in the same state as before, they are "
+    "others. Hand it to each function that draws, as in `torch.randn(…, generator=generator)`."
 )
 _OWN_NOISE = (
     "called twice with the same arguments it gives two answers, because it draws random numbers of its own. It needs "
     "none but those that it is given."
 )
 _SAME_CALLS = (
-    "each call gives the same noise, because a generator is made or seeded inside the function. Take the one that is "
-    "given, as it is: it goes on by itself."
+    "each call draws the same random numbers, because a generator is made or seeded inside the function. Take the one "
+    "that is given, as it is: it goes on by itself."
 )
 _SAME_POINTS = (
     "points share their noise: one draw serves for several, and each needs its own. Draw noise of the shape of the "
@@ -227,10 +265,66 @@ _SAME_COORDINATES = (
     "the two coordinates share their noise: they are correlated, and each needs a draw of its own. Draw noise of the "
     "shape of the points, (n, 2)."
 )
+_WITH_GRADIENT = (
+    "the number still carries its gradient, and with it all that it was worked out of. `.item()` of a tensor gives the "
+    "plain number."
+)
 _UNTRAINABLE = (
     "the number is right, but it can't be trained: its gradient doesn't reach the network, or a part of it doesn't. "
     "Leave out `.detach()`, `.item()`, `float(…)` and `torch.no_grad()`."
 )
+
+
+_ADVICE = {  # a part of what PyTorch or Python says → what such an error comes from
+    r"size of tensor a \((2\) .* b \(\d+|\d+\) .* b \(2)\)": (
+        "A row of n numbers, one for each point, has to become a column, (n, 1), before it meets points, (n, 2)."
+    ),
+    r"must be Tensor, not (float|int)|'(float|int)' object has no attribute": (
+        "PyTorch's functions take tensors, and this is a plain number of Python's: `torch.tensor(…)` makes it a tensor."
+    ),
+}
+
+
+def _advice(says: str) -> str:
+    return "".join(f". {advice}" for part, advice in _ADVICE.items() if re.search(part, says))
+
+
+def _stub(error: Exception) -> str | None:
+    """The name of the function whose stub raised this; None if it is another error.
+
+    PyTorch raises a NotImplementedError, too, where it has no code for a type of numbers; but it says so.
+    """
+    if not isinstance(error, NotImplementedError) or error.args:
+        return None
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code.co_name
+
+
+def _misformed(given: Any, wanted: Any) -> str | None:
+    """What is wrong with the form of an answer, whatever its numbers are; None if nothing is."""
+    if isinstance(wanted, Mapping):  # what was done, or a part of it
+        return None if list(given) == list(wanted) else "something else was done"
+    if given is None:
+        return "it returned nothing. Does its last line begin with `return`?"
+    if isinstance(wanted, tuple):
+        if not isinstance(given, tuple | list) or len(given) != len(wanted):
+            return f"it should return {len(wanted)} things, separated by commas; got {_kind(given)}"
+        return next(filter(None, map(_misformed, given, wanted)), None)
+    if _is_number(wanted):
+        if not _is_number(given):
+            return f"it should return a number; got {_kind(given)}"
+        return _WITH_GRADIENT if _trainable(given) and not _trainable(wanted) else None
+    if not isinstance(given, Tensor):
+        return f"it should return a tensor; got {_kind(given)}"
+    if given.shape != wanted.shape:
+        return f"the answer has the shape {tuple(given.shape)}, and should have {tuple(wanted.shape)}"
+    if wanted.is_floating_point() and given.dtype != wanted.dtype:
+        return f"the answer is {given.dtype}, and should be {wanted.dtype}. {_DTYPES}"
+    return None
+
+
+def _trainable(given: Any) -> bool:
+    return isinstance(given, Tensor) and given.requires_grad
 
 
 def _kind(given: Any) -> str:
@@ -261,7 +355,7 @@ def _unchanged(argument: Any, untouched: Any) -> bool:
 def _gradient(answer: Any, question: Question) -> Tensor:
     """Of the answer, by all weights of the networks that were asked about; 0 where there is none."""
     weights = [weight for one in question if isinstance(one, nn.Module) for weight in one.parameters()]
-    if not (isinstance(answer, Tensor) and answer.requires_grad):
+    if not _trainable(answer):
         return torch.zeros(sum(weight.numel() for weight in weights))
     found = torch.autograd.grad(answer, weights, allow_unused=True)
     return torch.cat(

@@ -23,6 +23,7 @@ from lab_utils.report.readings import from_tables, measured
 from lab_utils.runs.fit import Run, job_of
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.study.table import TableError, read_table
+from lab_utils.widgets import drawing
 from lab_utils.widgets.live import STYLE, page_script
 from lab_utils.widgets.payload import POINTS, SOLVERS, Choice, Live, Reading, rounded
 
@@ -119,8 +120,8 @@ def write_live(folder: Path) -> bool:
         models.setdefault(one.name, []).append(one.network)
     towns = _unseen(dataset("cities"), [one.data for one in networks])
     live = Live(models, towns, dict(_readings(networks)), EXTENT, LABELS)
-    parts = {"style": Markup(STYLE), "script": Markup(page_script(live))}
-    said = {"points": POINTS, "missing": missing}
+    parts = {"style": Markup(STYLE), "script": Markup(page_script(live) + drawing.drawing_script())}
+    said = {"points": POINTS, "missing": missing, "drawing": drawing}
     page = environment().get_template("live.html.j2").render(parts | said)
     (folder / LIVE).write_text(page, encoding="utf-8")
     return True

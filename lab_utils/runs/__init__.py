@@ -5,6 +5,6 @@
 
 from lab_utils.runs.fit import Run, fit, fit_all, job_of
 from lab_utils.runs.jobs import Job
-from lab_utils.runs.kept import keep, kept
+from lab_utils.runs.kept import keep, kept_network
 
-__all__ = ["Job", "Run", "fit", "fit_all", "job_of", "keep", "kept"]
+__all__ = ["Job", "Run", "fit", "fit_all", "job_of", "keep", "kept_network"]

@@ -41,7 +41,7 @@ def keep(name: str, network: DenoisingModule) -> None:
     save_tensors(path, weights, _about(network))
 
 
-def kept(name: str, network: Network) -> Network | None:
+def kept_network(name: str, network: Network) -> Network | None:
     """The network with the weights that were kept under that name, ready to sample from; None if there are none.
 
     Args:

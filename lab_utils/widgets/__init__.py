@@ -1,5 +1,6 @@
 """The explorers: sliders, and pictures to click on. What they show comes from plain functions, tested as such."""
 
+from lab_utils.widgets.drawing import DrawingField
 from lab_utils.widgets.live import LiveExplorer
 from lab_utils.widgets.payload import Choice, Live, Reading
 from lab_utils.widgets.posterior import posterior_explorer
@@ -8,6 +9,7 @@ from lab_utils.widgets.training import LiveTraining, Watch
 
 __all__ = [
     "Choice",
+    "DrawingField",
     "Live",
     "LiveExplorer",
     "LiveTraining",

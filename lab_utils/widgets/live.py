@@ -15,10 +15,10 @@ from lab_utils.points.dataset import Dataset
 from lab_utils.widgets.payload import NOTHING, Choice, Live, Reading
 
 _SCRIPTS = files("lab_utils.widgets") / "scripts"
-ENGINE, EXPLORER, STYLE = (
-    (_SCRIPTS / name).read_text(encoding="utf-8") for name in ("engine.js", "explorer.js", "explorer.css")
+ENGINE, PARTS, EXPLORER, STYLE = (
+    (_SCRIPTS / name).read_text(encoding="utf-8") for name in ("engine.js", "parts.js", "explorer.js", "explorer.css")
 )
-_SCRIPT = f"{ENGINE}\n{EXPLORER}"
+_SCRIPT = f"{ENGINE}\n{PARTS}\n{EXPLORER}"
 _RENDER = """
 export default {
   render({ model, el }) {

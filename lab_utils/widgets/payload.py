@@ -111,14 +111,14 @@ class Live:
                 schedule = schedules.setdefault(network.schedule.name, network.schedule)
                 if not torch.equal(schedule.betas, network.schedule.betas):
                     raise ValueError(f"there are two schedules of the name {schedule.name!r}; an explorer shows one")
-                models.append({"name": name, "schedule": schedule.name, **_network(_known(network))})
+                models.append({"name": name, "schedule": schedule.name, **network_parts(_known(network))})
         pairs = [(model["name"], model["schedule"]) for model in models]
         if len({*pairs}) < len(pairs):
             raise ValueError(f"an explorer shows one network for a name and a schedule; got {pairs}")
         return {
             "points": POINTS,
             "models": models,
-            "schedules": {name: _schedule(schedule) for name, schedule in schedules.items()},
+            "schedules": {name: schedule_tables(schedule) for name, schedule in schedules.items()},
             "samplers": {name: _samplers(schedule) for name, schedule in schedules.items()},
             "shift": self.data.units.shift.tolist(),
             "scale": self.data.units.scale,
@@ -154,7 +154,7 @@ def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
     return base64.b64encode(np.asarray(numbers).astype(dtype).tobytes()).decode("ascii")
 
 
-def _network(network: DiffusionGenerator) -> dict[str, Any]:
+def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
     """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use."""
     layers: list[Any] = [network.embed_time, network.time_to_layers, network.enter, *network.layers, network.leave]
     weights = torch.cat([part.detach().flatten() for layer in layers for part in (layer.weight, layer.bias)])
@@ -169,7 +169,7 @@ def _network(network: DiffusionGenerator) -> dict[str, Any]:
     }
 
 
-def _schedule(schedule: Schedule) -> dict[str, Any]:
+def schedule_tables(schedule: Schedule) -> dict[str, Any]:
     """The tables of a schedule that the network asks, in float64."""
     return {
         "half_log_snr": _text(schedule.snr.log() / 2, "<f8"),

@@ -52,7 +52,8 @@ def test_every_notebook_has_tasks_and_those_of_a_course_have_three_to_six():
     named = [task for tasks in TASKS.values() for task in tasks]
     assert len({task.name for task in named}) == len(named)
     assert all(
-        getattr(exercises, name) in [*named, Task, NotYet, TASKS, exercises.mystery] for name in exercises.__all__
+        getattr(exercises, name) in [*named, Task, NotYet, TASKS, exercises.mystery, exercises.yours_or_ours]
+        for name in exercises.__all__
     )
 
 
@@ -83,6 +84,23 @@ def test_a_stub_is_called_unsolved(task):
     assert said_of(task, stub) == (f"{task.name}: not solved yet. Replace the line that raises NotImplementedError.")
 
 
+@pytest.mark.parametrize("task", [exercises.one_epoch, exercises.sampling_loop, exercises.excess])
+def test_a_stub_that_the_answer_calls_is_named_instead(task):
+    def loss(*arguments):
+        raise NotImplementedError()
+
+    assert (
+        said_of(task, lambda *arguments: loss(*arguments))
+        == f"{task.name}: it calls `loss`, and that is not solved yet."
+    )
+
+
+def test_what_pytorch_has_no_code_for_is_no_stub():
+    said = said_of(exercises.excess, lambda answers, best: torch.zeros(2, 2, dtype=torch.int8).inverse())
+    assert "not solved" not in said
+    assert "it stopped with " in said
+
+
 @pytest.mark.parametrize("task", ALL)
 def test_nothing_returned_is_called_that(task):
     assert "it returned nothing" in said_of(task, lambda *arguments: None)
@@ -102,7 +120,7 @@ def test_a_mistake_that_nobody_knows_gets_numbers(task):
         return tuple(part * 1.37 + 0.11 for part in right) if isinstance(right, tuple) else right * 1.37 + 0.11
 
     said = said_of(task, odd)
-    assert "should be" in said
+    assert "should be" in said or not task.questions()[0]
     assert all(says not in said for says in task.mistakes)
 
 
@@ -169,7 +187,7 @@ def test_many_numbers_for_one_are_told_with_their_shape():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_is_never_right(bad):
     assert "should be" in said_of(exercises.q_step, lambda x, b, g: x * bad)
-    assert "should be" in said_of(exercises.silent_loss, lambda: bad)
+    assert "It is not " in said_of(exercises.silent_loss, lambda: bad)
 
 
 def test_an_answer_that_spoils_its_arguments_is_told_so_and_spoils_nothing_else(capsys):
@@ -237,9 +255,32 @@ def test_a_difference_says_which_moment_it_is():
 
 
 def test_one_number_is_told_without_a_share_of_one():
-    assert said_of(exercises.copied_share, lambda m, n, h: 3) == (
+    assert said_of(exercises.copied_share, lambda m, n, h: n / 2500 + h / 5000) == (
         "the copied share: not yet. With multiple = 1.16, train = 5000, held_out = 5000, it is 3, and should be 0.16"
     )
+
+
+PREDICTED = [task for task in ALL if not task.values[0].questions()[0]]
+
+
+@pytest.mark.parametrize("wrong", [0.7, 11, 1.003, -4])
+@pytest.mark.parametrize("task", PREDICTED)
+def test_where_one_number_is_asked_for_it_is_not_given_away(task, wrong):
+    assert said_of(task, lambda: wrong) == f"{task.name}: not yet. It is not {wrong:.6g}."
+
+
+WRITTEN = {  # a number that is right for the first question
+    "1.3": (exercises.wasted, 0.327, "`alphas_cumprod`"),
+    "3.3": (exercises.avoidable, 0.25, "`loss`, `floor`"),
+    "6.1": (exercises.copied_share, 0.16, "`multiple`, `train`, `held_out`"),
+}
+
+
+@pytest.mark.parametrize(("task", "number", "asked"), WRITTEN.values(), ids=WRITTEN)
+def test_a_number_that_was_written_down_is_told_that_there_are_several_questions(task, number, asked):
+    said = said_of(task, lambda *arguments: number)
+    assert f"it gives {number} whatever it is asked. The check asks several questions" in said
+    assert said.endswith(f"work yours out of {asked}.")
 
 
 @pytest.mark.parametrize("task", ALL)
@@ -249,7 +290,7 @@ def test_nan_is_called_nan_and_differs(task):
         return tuple(math.nan * part for part in right) if isinstance(right, tuple) else math.nan * right
 
     said = said_of(task, nothing)
-    assert " is NaN, and should be " in said
+    assert " is NaN, and should be " in said or said.endswith("It is not NaN.")
     assert "; 100 % of the " in said or "numbers differ" not in said or task.observed is not None
 
 
@@ -370,16 +411,16 @@ def nearly_one(x, generator):
 
 
 SHARED = {
-    "no generator": (lambda x, g: torch.randn(x.shape), "the noise doesn't come from the generator"),
+    "no generator": (lambda x, g: torch.randn(x.shape), "random numbers don't come from the generator"),
     "NumPy's": (
         lambda x, g: torch.tensor(np.random.default_rng().standard_normal(x.shape)),
-        "the noise doesn't come from",
+        "random numbers don't come from",
     ),
-    "same seed": (same_seed, "each call gives the same noise"),
-    "the given one's seed": (given_seed, "each call gives the same noise"),
-    "the given one seeded again": (seeded_again, "each call gives the same noise"),
-    "the global one seeded": (seeded_globally, "each call gives the same noise"),
-    "one coordinate": (one_coordinate_seeded, "each call gives the same noise"),
+    "same seed": (same_seed, "each call draws the same random numbers"),
+    "the given one's seed": (given_seed, "each call draws the same random numbers"),
+    "the given one seeded again": (seeded_again, "each call draws the same random numbers"),
+    "the global one seeded": (seeded_globally, "each call draws the same random numbers"),
+    "one coordinate": (one_coordinate_seeded, "each call draws the same random numbers"),
     "one noise for all points": (lambda x, g: torch.randn(1, 2, generator=g).expand(x.shape), "points share"),
     "one noise, broadcast": (lambda x, g: torch.randn(2, generator=g), "points share"),
     "one number": (lambda x, g: torch.randn(1, generator=g), "points share"),
@@ -705,7 +746,87 @@ def lowest_pixel(rows, columns, height):
     return torch.stack([columns, max(rows) - rows], dim=1)
 
 
+def without_the_first(alphas_cumprod):
+    alphas = alphas_cumprod[1:] / alphas_cumprod[:-1]
+    return alphas, 1 - alphas
+
+
+def half_of_the_mean(network, x, t, noise, alphas_cumprod):
+    return 0.5 * nn.functional.mse_loss(network(noised(x, t, noise, alphas_cumprod), t), noise)
+
+
+def row_for_a_column(network, x, t, noise, alphas_cumprod):
+    return ((network(alphas_cumprod[t] ** 0.5 * x + (1 - alphas_cumprod[t]) ** 0.5 * noise, t) - noise) ** 2).mean()
+
+
+def other_way_round(network, x, t, noise, alphas_cumprod):
+    return ((network(x * alphas_cumprod[t].sqrt(), t) - noise) ** 2).mean()
+
+
+def by_the_formula(x_t, x, t, betas, alphas_cumprod):
+    before = alphas_cumprod[t - 1] if t > 0 else torch.tensor(1.0)
+    v_1, v_2 = 1 - before, betas[t] / (1 - betas[t])
+    m_1, m_2 = torch.sqrt(before) * x, x_t / torch.sqrt(1 - betas[t])
+    return (m_1 / v_1 + m_2 / v_2) / (1 / v_1 + 1 / v_2)
+
+
+def root_of_a_plain_number(x_t, x, t, betas, alphas_cumprod):
+    return torch.sqrt(1.0 if t == 0 else alphas_cumprod[t - 1]) * x
+
+
+def method_of_a_plain_number(x_t, x, t, betas, alphas_cumprod):
+    return (1.0 if t == 0 else alphas_cumprod[t - 1]).sqrt() * x
+
+
+def returns_in_the_loop(epsilon, x_T, noises, schedule):
+    x = x_T
+    for t in range(schedule.timesteps - 1, -1, -1):
+        x = exercises.reverse_mean.solution(
+            x, epsilon(x, torch.tensor([t])), t, schedule.betas, schedule.alphas_cumprod
+        )
+        if t > 0:
+            x = x + schedule.betas[t] ** 0.5 * noises[t]
+        return x
+
+
 CLASSIC = {
+    "T - 1 values": (exercises.alphas_and_betas, without_the_first, "there is one number too few"),
+    "T - 1 variances": (
+        exercises.posterior_variance,
+        lambda b, a: b[1:] * (1 - a[:-1]) / (1 - a[1:]),
+        "there is one number too few",
+    ),
+    "half": (exercises.loss, half_of_the_mean, "half of the mean"),
+    "not simplified": (exercises.posterior_mean, by_the_formula, "not simplified: for t = 0 it divides by v₁"),
+    "return in the loop": (
+        exercises.sampling_loop,
+        returns_in_the_loop,
+        "one step alone, t = T − 1: does `return` stand",
+    ),
+    "columns turned over": (
+        exercises.places,
+        lambda rows, columns, height: torch.stack([rows, height - 1 - columns], dim=1),
+        "x and y have changed places, and the columns are turned over",
+    ),
+    "softmax": (exercises.chances, lambda b: torch.softmax((-b).flatten(), 0).view(b.shape), "a softmax gives mass"),
+    "softmax of rows": (exercises.chances, lambda b: torch.softmax(-b, dim=1), "a softmax of each row gives mass"),
+    "softmax of columns": (
+        exercises.chances,
+        lambda b: torch.softmax(-b, dim=0),
+        "a softmax of each column gives mass",
+    ),
+    "bright softmax": (
+        exercises.chances,
+        lambda b: torch.softmax(b.flatten(), 0).view(b.shape),
+        "a softmax of the brightness",
+    ),
+    "R * R - 1": (exercises.multiple, lambda d, b: d.mean() / b.sum() * (len(b) ** 2 - 1), "divided by R × R − 1"),
+    "norm": (
+        exercises.excess,
+        lambda answers, best: (answers - best).norm(dim=1).mean(),
+        "not squared: that is the mean",
+    ),
+    "norm of all": (exercises.excess, lambda answers, best: torch.norm(answers - best), "that is the root of the sum"),
     "off by one": (exercises.alphas_and_betas, off_by_one_alphas, "the index is off by one"),
     "first is 1": (exercises.alphas_and_betas, first_is_one, "the first α is 1"),
     "the index -1": (exercises.alphas_and_betas, index_wraps, "the first α takes the last ᾱ: the index −1 wraps round"),
@@ -750,7 +871,11 @@ CLASSIC = {
     "in place": (exercises.sampling_loop, in_place, "it changes its argument x_T in place"),
     "no direction": (exercises.ddim_step, no_direction, "the noise is missing"),
     "fresh noise": (exercises.ddim_step, fresh_noise, "called twice with the same arguments it gives two answers"),
-    "softmax": (exercises.best_epsilon, over_noised_points, "the weights sum to 1 over the noised points"),
+    "softmax over noised points": (
+        exercises.best_epsilon,
+        over_noised_points,
+        "the weights sum to 1 over the noised points",
+    ),
     "lowest pixel": (exercises.places, lowest_pixel, "y = 0 is the picture's last row"),
 }
 
@@ -758,6 +883,26 @@ CLASSIC = {
 @pytest.mark.parametrize(("task", "answer", "says"), CLASSIC.values(), ids=CLASSIC)
 def test_the_classic_mistakes_are_named(task, answer, says):
     assert said_of(task, answer).startswith(f"{task.name}: {says}")
+
+
+EXPLAINED = {
+    "row": (exercises.loss, row_for_a_column, "A row of n numbers, one for each point, has to become a column"),
+    "row, the other way round": (exercises.loss, other_way_round, "A row of n numbers, one for each point, has to"),
+    "root": (exercises.posterior_mean, root_of_a_plain_number, "this is a plain number of Python's"),
+    "method": (exercises.posterior_mean, method_of_a_plain_number, "this is a plain number of Python's"),
+}
+
+
+@pytest.mark.parametrize(("task", "answer", "says"), EXPLAINED.values(), ids=EXPLAINED)
+def test_where_python_stops_it_is_said_what_that_comes_from(task, answer, says):
+    assert says in said_of(task, answer)
+
+
+def test_an_error_of_another_kind_gets_no_advice():
+    def shapes(network, x, t, noise, alphas_cumprod):
+        return (x[:20] - noise[:7]).mean()
+
+    assert said_of(exercises.loss, shapes).endswith("at non-singleton dimension 0")
 
 
 def right_alphas(alphas_cumprod):
@@ -821,21 +966,131 @@ def right_epoch(network, average, optimiser, x, schedule, generator):
     return total / len(x)
 
 
-@pytest.mark.parametrize("order", ["backward zero_grad step", "zero_grad step backward"])
-def test_an_epoch_whose_weights_never_move_is_told_so_however_its_noise_is_drawn(order):
-    def epoch(network, average, optimiser, x, schedule, generator):
-        for batch in x[torch.randperm(len(x), generator=generator)].split(500):
-            noise = torch.randn(batch.shape, generator=generator)
-            t = torch.randint(schedule.timesteps, (len(batch),), generator=generator)
-            kept = schedule.alphas_cumprod[t].unsqueeze(1)
-            loss = (network(kept.sqrt() * batch + (1 - kept).sqrt() * noise, t) - noise).square().mean()
-            does = {"backward": loss.backward, "zero_grad": optimiser.zero_grad, "step": optimiser.step}
-            for name in order.split():
-                does[name]()
-        return loss.item()
+# --- one epoch, however its random numbers are drawn
 
-    with pytest.raises(NotYet, match="steps that move the weights is 0"):
-        exercises.one_epoch(epoch)
+
+def epoch(
+    does="zero_grad backward step average",
+    batches=lambda x, g: x[torch.randperm(len(x), generator=g)].split(500),
+    times=lambda n, T, g: torch.randint(T, (n,), generator=g),
+    noise=lambda x, g: torch.randn(x.shape, generator=g),
+    keeps=0.995,
+    averaged=lambda done: True,
+    told=lambda losses: sum(losses) / len(losses),
+):
+    """An epoch as a student writes it: noise in float32, and drawn before the timesteps."""
+
+    def one_epoch(network, average, optimiser, x, schedule, generator):
+        losses = []
+        for batch in batches(x, generator):
+            z = noise(batch, generator)
+            t = times(len(batch), schedule.timesteps, generator)
+            found = exercises.loss.solution(network, batch, t, z, schedule.alphas_cumprod)
+            losses.append(found.item())
+            taken = 1 - keeps if averaged(len(losses)) else 0.0
+
+            def move(taken=taken):
+                for old, new in zip(average.parameters(), network.parameters(), strict=True):
+                    old.data = (1 - taken) * old.data + taken * new.data
+
+            calls = {"backward": found.backward, "zero_grad": optimiser.zero_grad, "step": optimiser.step}
+            for name in does.split():
+                (calls | {"average": move})[name]()
+        return told(losses)
+
+    return one_epoch
+
+
+USUAL = {
+    "no zero_grad": ({"does": "backward step average"}, "the gradients are not cleared for each batch"),
+    "zero_grad last but one": ({"does": "backward zero_grad step average"}, "the weights never move"),
+    "step first": ({"does": "zero_grad step backward average"}, "the weights never move"),
+    "no backward": ({"does": "zero_grad step average"}, "the weights never move"),
+    "step before zero_grad": ({"does": "step zero_grad backward average"}, "the first step moves nothing"),
+    "average once": ({"averaged": lambda done: done == 3}, "the average is moved once, at the end"),
+    "average never": ({"does": "zero_grad backward step"}, "the average is never moved"),
+    "average first": ({"does": "zero_grad backward average step"}, "the average is moved before the step"),
+    "swapped decay": ({"keeps": 0.005}, "the average takes 0.995 of the new weights"),
+    "copied average": ({"keeps": 0}, "the average is the newest weights"),
+    "one t": (
+        {"times": lambda n, T, g: torch.randint(T, (1,), generator=g).expand(n)},
+        "all points of a batch have the same timestep",
+    ),
+    "t from 1": ({"times": lambda n, T, g: torch.randint(1, T, (n,), generator=g)}, "the timestep 0 never comes"),
+    "t to T - 2": ({"times": lambda n, T, g: torch.randint(T - 1, (n,), generator=g)}, "the last timestep never comes"),
+    "no shuffle": ({"batches": lambda x, g: x.split(500)}, "the points come in the same order"),
+    "one batch": (
+        {"batches": lambda x, g: x[torch.randperm(len(x), generator=g)].split(500)[:1]},
+        "one batch alone: an epoch uses every point. Does `return` stand inside the loop?",
+    ),
+    "no batches": ({"batches": lambda x, g: [x[torch.randperm(len(x), generator=g)]]}, "one step for the whole epoch"),
+    "uniform": ({"noise": lambda x, g: torch.rand(x.shape, generator=g)}, "the noise is uniform"),
+    "uniform around 0": ({"noise": lambda x, g: 2 * torch.rand(x.shape, generator=g) - 1}, "the noise is uniform"),
+    "one noise": (
+        {"noise": lambda x, g: torch.randn(1, 2, generator=g).expand(x.shape)},
+        "all points of a batch share one noise",
+    ),
+    "one noise for both": (
+        {"noise": lambda x, g: torch.randn(len(x), 1, generator=g).expand(x.shape)},
+        "the two coordinates of a point share one noise",
+    ),
+    "last loss": ({"told": lambda losses: losses[-1]}, "it returns the loss of the last batch"),
+    "sum": ({"told": sum}, "it returns the sum of the losses"),
+    "two at once": (  # the cause is named first
+        {"does": "backward step", "told": lambda losses: losses[-1]},
+        "the gradients are not cleared for each batch",
+    ),
+}
+
+
+@pytest.mark.parametrize(("how", "says"), USUAL.values(), ids=USUAL)
+def test_a_mistake_in_an_epoch_is_named_whatever_its_draws(how, says):
+    assert said_of(exercises.one_epoch, epoch(**how)).startswith(f"one epoch of the loop: {says}")
+
+
+def test_a_right_epoch_passes_whatever_its_draws(capsys):
+    exercises.one_epoch(epoch())
+    exercises.one_epoch(epoch(told=lambda losses: torch.tensor(losses).mean()))
+    assert capsys.readouterr().out.count("✓") == 2
+
+
+GLOBAL = {
+    "order": {"batches": lambda x, g: x[torch.randperm(len(x))].split(500)},
+    "timesteps": {"times": lambda n, T, g: torch.randint(T, (n,))},
+    "noise": {"noise": lambda x, g: torch.randn(x.shape)},
+}
+
+
+@pytest.mark.parametrize("how", GLOBAL.values(), ids=GLOBAL)
+def test_each_draw_of_an_epoch_comes_from_the_generator(how):
+    assert "random numbers don't come from the generator" in said_of(exercises.one_epoch, epoch(**how))
+
+
+def test_an_epoch_that_makes_its_own_generator_is_told_so():
+    def seeded(network, average, optimiser, x, schedule, generator):
+        return epoch()(network, average, optimiser, x, schedule, torch.Generator().manual_seed(0))
+
+    assert "each call draws the same random numbers" in said_of(exercises.one_epoch, seeded)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_with_its_gradient_is_no_number():
+    def with_gradient(network, *others):
+        return torch.tensor(epoch()(network, *others)) + 0 * network.weight.sum()
+
+    assert "the number still carries its gradient" in said_of(exercises.one_epoch, with_gradient)
+
+
+@pytest.mark.parametrize("does", ["", "backward", "zero_grad average"])
+def test_an_epoch_without_a_step_gets_numbers(does):
+    assert (
+        "the number of the optimiser's steps is 0, and should be 3" in said_of(exercises.one_epoch, epoch(does)).lower()
+    )
+
+
+def test_an_epoch_that_asks_nothing_gets_numbers():
+    said = said_of(exercises.one_epoch, lambda *arguments: 0.5)
+    assert "The share of the points that are used once is 0, and should be 1" in said
 
 
 def right_softmax(x_t, points, kept):

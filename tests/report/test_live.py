@@ -20,7 +20,7 @@ from lab_utils.report import live, pages, readings
 from lab_utils.runs.fit import fit
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.widgets import LiveExplorer
-from lab_utils.widgets.live import ENGINE, EXPLORER
+from lab_utils.widgets.live import ENGINE, EXPLORER, PARTS
 from lab_utils.widgets.payload import POINTS, Choice, Live, Reading
 
 MOST = 3_000_000  # bytes of the page
@@ -52,6 +52,10 @@ def folder(tmp_path_factory):
         patch.setattr(live, "trained", lambda: (found, ["the <lost> one"]))
         patch.setattr(live, "_readings", lambda _: [(Choice("better", "sigmoid", "DDIM", 20), said)])
         assert live.write_live(out)
+    page = (out / "live.html").read_text(encoding="utf-8")
+    assert page.count("const SECONDS = 30;") == 1
+    patient = page.replace("const SECONDS = 30;", "const SECONDS = 600;")  # a busy machine trains slowly
+    (out / "live.html").write_text(patient, encoding="utf-8")
     cells = [new_code_cell("explorer", id="c0", outputs=[new_output("display_data", {pages.WIDGET: {}})])]
     pages.write_pages(out, [pages.Run(out / "04_it.ipynb", new_notebook(cells=cells))], {})
     return out
@@ -70,12 +74,12 @@ class Shown:
         self.page.goto(Path(path).as_uri())
 
     def says(self, text, seconds=60):
-        status = self.page.get_by_role("status").filter(has_text=text)
+        status = self.page.locator("#live").get_by_role("status").filter(has_text=text)
         status.wait_for(timeout=1000 * seconds)
         return status.text_content()
 
     def picture(self):
-        return self.page.locator("canvas").evaluate("(canvas) => canvas.toDataURL()")
+        return self.page.locator("#live canvas").evaluate("(canvas) => canvas.toDataURL()")
 
     def close(self):
         self.context.close()
@@ -155,7 +159,7 @@ def test_play_stops_and_goes_on(show):
 def test_a_click_follows_the_nearest_point(show):
     shown = show()
     shown.says("after all 20 steps")
-    canvas = shown.page.locator("canvas")
+    canvas = shown.page.locator("#live canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": 0.4 * box["width"], "y": 0.5 * box["height"]})
     follow = shown.page.get_by_label("Follow point")
@@ -173,7 +177,7 @@ def test_numbers_stand_beside_what_is_chosen(show):
     shown = show()
     page = shown.page
     shown.says("after all 20 steps")
-    table = page.get_by_role("table")
+    table = page.locator("#live").get_by_role("table")
     assert page.get_by_text("Nothing was measured for this choice.").count() == 1
     page.get_by_label("Solver").select_option("DDIM")
     shown.says("after all 20 steps")
@@ -191,7 +195,7 @@ def test_the_page_reads_its_points_as_the_lab_does(browser, show):
     payload = Live({"mine": [network(sigmoid())]}, data).payload()
     points = data.train[:POINTS] * 1.01
     page = browser.new_page()
-    page.add_script_tag(content=ENGINE + EXPLORER)
+    page.add_script_tag(content=ENGINE + PARTS + EXPLORER)
     ask = """([x, real]) => reading(Float32Array.from(x), { ...real, behind: engine().singles(real.points) })"""
     found = page.evaluate(ask, [points.flatten().tolist(), payload["real"]])
     page.close()
@@ -228,7 +232,7 @@ def test_everybody_can_use_it(show, scheme, width):
     found = Axe().run(shown.page).response["violations"]
     assert {one["id"] for one in found if one["impact"] in ("serious", "critical")} == set()
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert "A map of 2000 points" in shown.page.get_by_role("img").get_attribute("aria-label")
+    assert "A map of 2000 points" in shown.page.locator("#live").get_by_role("img").get_attribute("aria-label")
 
 
 def test_who_wants_no_movement_sees_the_end_at_once(show):
@@ -278,6 +282,89 @@ def test_a_notebook_shows_the_same_explorer(browser, folder):
     page.evaluate("window.away()")
     assert page.locator("#cell *").count() == 0
     page.close()
+
+
+# --- draw your own
+
+
+def drawn(shown, text, seconds=300):
+    """What the field says, once it says this."""
+    status = shown.page.locator("#draw").get_by_role("status").filter(has_text=text)
+    status.wait_for(timeout=1000 * seconds)
+    return status.text_content()
+
+
+def learns(shown, seconds=300):
+    """Wait until a training has got somewhere, stop it, and give its sentence with the numbers in it."""
+    field = shown.page.locator("#draw")
+    points, end = field.get_by_role("img", name=re.compile("points from the network")), time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = re.search(r"fell from (\S+) to (\S+),.*Blur is", points.get_attribute("aria-label"))
+        if found and float(found[2]) < float(found[1]):
+            break
+        shown.page.wait_for_timeout(200)
+    field.get_by_role("button", name="Stop").press("Enter")
+    said = drawn(shown, "The training stands still. After")
+    steps, before, after = re.search(r"After (\d+) steps the excess fell from (\S+) to (\S+),", said).groups()
+    assert int(steps) > 0
+    assert float(after) < float(before)
+    return said
+
+
+def test_who_draws_sees_the_excess_fall(show):
+    shown = show(offline=True)
+    page, field = shown.page, shown.page.locator("#draw")
+    train = field.get_by_role("button", name="Train")
+    assert train.is_disabled()
+    canvas = field.get_by_role("img", name="The field to draw in")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for height in (0.3, 0.7):
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + height * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + height * box["height"], steps=5)
+        page.mouse.up()
+    drawn(shown, "2 lines are drawn")
+    train.click()
+    said = learns(shown)
+    cells = [row.locator("td").all_text_contents() for row in field.locator("tbody tr").all()]
+    assert cells[0][0] in said
+    assert cells[0][1] == "best denoiser: 0"
+    for mine, real in cells[1:]:
+        assert float(mine.removesuffix(" × real")) > 0
+        low, high = map(float, real.removeprefix("real points: ").split(" to "))
+        assert low <= 1 <= high
+    steps = int(re.search(r"After (\d+) steps", said)[1])
+    field.get_by_role("button", name="Go on").click()
+    drawn(shown, "The network trains")
+    assert int(re.search(r"After (\d+) steps", learns(shown))[1]) > steps
+    field.get_by_role("button", name="Clear").click()
+    drawn(shown, "Draw in the field")
+    assert train.is_disabled()
+
+
+def test_one_can_draw_by_keyboard(show):
+    shown = show()
+    field = shown.page.locator("#draw")
+    ready = field.get_by_label("Ready drawing")
+    ready.focus()
+    ready.press("ArrowDown")
+    drawn(shown, "1 line is drawn")
+    field.get_by_role("button", name="Train").press("Enter")
+    learns(shown)
+    field.get_by_role("button", name="Start anew").press("Enter")
+    drawn(shown, "The network trains")
+    learns(shown)
+
+
+def test_a_drawing_is_learnt_without_workers(folder, browser, tmp_path):
+    page = tmp_path / "live.html"
+    page.write_text((folder / "live.html").read_text(encoding="utf-8").replace("; worker-src blob:", ""))
+    shown = Shown(browser, page)
+    shown.page.get_by_label("Ready drawing").select_option("the letter A")
+    shown.page.get_by_role("button", name="Train").click()
+    learns(shown)
+    shown.close()
 
 
 # --- which networks, and what was measured of them

@@ -43,7 +43,7 @@ def page(browser):
 
 
 def tables(network):
-    return payload._network(network), payload._schedule(network.schedule)
+    return payload.network_parts(network), payload.schedule_tables(network.schedule)
 
 
 def epsilon(page, network, x, t):

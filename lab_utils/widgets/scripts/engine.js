@@ -30,8 +30,8 @@ function engine() {
   const singles = (base64) => new Float32Array(bytes(base64).buffer);
   const doubles = (base64) => new Float64Array(bytes(base64).buffer);
 
-  /** Standard normal numbers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32; pairs by Box and Muller. */
-  function normals(seed, block) {
+  /** Whole numbers of 32 bits: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
+  function random(seed, block) {
     let mixed = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(block + 1, 0x85ebca77)) >>> 0;
     const state = new Uint32Array(4).map(() => {
       mixed = (mixed + 0x9e3779b9) >>> 0;
@@ -39,7 +39,7 @@ function engine() {
       z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
       return z ^ (z >>> 15);
     });
-    function whole() {
+    return () => {
       const five = Math.imul(state[1], 5);
       const answer = Math.imul((five << 7) | (five >>> 25), 9) >>> 0;
       const kept = state[1] << 9;
@@ -50,7 +50,12 @@ function engine() {
       state[2] ^= kept;
       state[3] = (state[3] << 11) | (state[3] >>> 21);
       return answer;
-    }
+    };
+  }
+
+  /** Fills arrays with standard normal numbers, in pairs by Box and Muller. */
+  function normals(seed, block) {
+    const whole = random(seed, block);
     return (numbers) => {
       for (let i = 0; i < numbers.length; i += 2) {
         const radius = Math.sqrt(-2 * Math.log((whole() + 1) / 4294967297));
@@ -127,30 +132,37 @@ function engine() {
     });
   }
 
+  /** A network's layers: their part of `all` numbers, in the order in which `lab_utils.widgets.payload` writes them. */
+  function layersOf({ width, depth, omega, time_omega: timeOmega, time_width: timeWidth }, all) {
+    let used = 0;
+    const take = (count) => all.subarray(used, (used += count));
+    const layer = (inputs, outputs) => ({ inputs, outputs, weights: take(inputs * outputs), bias: take(outputs) });
+    const found = {
+      embedTime: layer(2 * timeOmega.length, timeWidth),
+      timeToLayers: layer(timeWidth, (depth + 1) * width),
+      enter: layer(2 + 4 * omega.length, width),
+      layers: Array.from({ length: depth }, () => layer(width, width)),
+      leave: layer(width, 2),
+    };
+    if (used !== all.length) throw new Error(`the weights of this network are ${used} numbers, not ${all.length}`);
+    return found;
+  }
+
   /**
    * A network: `at(t)` works out what depends on the time alone, and `epsilon` answers for points at that time.
    *
-   * `model` and `schedule` are as `lab_utils.widgets.payload` writes them.
+   * `model` and `schedule` are as `lab_utils.widgets.payload` writes them. Weights may be given as numbers instead; when
+   * these change, the next `at` knows it.
    */
-  function network(model, schedule) {
+  function network(model, schedule, all = halves(model.weights)) {
     const { width, depth, fading } = model;
     const omega = Float64Array.from(model.omega);
     const timeOmega = Float64Array.from(model.time_omega);
-    const timeWidth = model.time_width;
     const [halfLogSnr, noiseScale, signalScale] = ["half_log_snr", "noise_scale", "signal_scale"].map((name) =>
       doubles(schedule[name]),
     );
     const waves = omega.length;
-    const all = halves(model.weights);
-    let used = 0;
-    const take = (count) => all.subarray(used, (used += count));
-    const layer = (inputs, outputs) => ({ weights: take(inputs * outputs), bias: take(outputs) });
-    const embedTime = layer(2 * timeOmega.length, timeWidth);
-    const timeToLayers = layer(timeWidth, (depth + 1) * width);
-    const enter = layer(2 + 4 * waves, width);
-    const layers = Array.from({ length: depth }, () => layer(width, width));
-    const leave = layer(width, 2);
-    if (used !== all.length) throw new Error(`the weights of this network are ${used} numbers, not ${all.length}`);
+    const { embedTime, timeToLayers, enter, layers, leave } = layersOf(model, all);
 
     function at(t) {
       const phases = timeOmega.map((w) => w * halfLogSnr[t]);
@@ -305,5 +317,21 @@ function engine() {
     };
   }
 
-  return { BLOCK, blocksOf, doubles, halves, network, normals, serve, singles, steps, walk };
+  return {
+    BLOCK,
+    TILE,
+    blocksOf,
+    breathe,
+    doubles,
+    halves,
+    layersOf,
+    network,
+    normals,
+    product,
+    random,
+    serve,
+    singles,
+    steps,
+    walk,
+  };
 }

@@ -1,34 +1,7 @@
 // The explorer: choose a network and a way, watch points go from noise to data, and read what was measured.
 //
-// It is the same in JupyterLab and in a page of the report. `payload` is what `lab_utils.widgets.payload` writes.
-
-/** An element with attributes, listeners (onclick: …) and children. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false) element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-/** Three digits, as a reader wants them: 1.23, 0.0123, 12.3, 1230; a real minus. */
-function three(number) {
-  if (!Number.isFinite(number)) return "unknown";
-  return String(Number(number.toPrecision(3))).replace("-", "−");
-}
-
-/** Round numbers between two ends, about `many` of them. */
-function ticks(low, high, many) {
-  const rough = (high - low) / many;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((times) => times * power >= rough) ?? 10);
-  const found = [];
-  for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(k * step);
-  return found;
-}
+// It is the same in JupyterLab and in a page of the report, and stands on engine.js and parts.js. `payload` is what
+// `lab_utils.widgets.payload` writes.
 
 /**
  * Those who work out the steps: a worker on each core, four at most; or this page itself where workers are not allowed.
@@ -83,34 +56,13 @@ function crew(got, again) {
   };
 }
 
-/** From each point of x to those of y, which are x, y, x, y, … in normalised units: the nearest, and the mean of all. */
-function between(x, y) {
-  let sum = 0;
-  const nearest = Float64Array.from({ length: x.length / 2 }, (_, j) => {
-    let least = Infinity;
-    for (let k = 0; k < y.length; k += 2) {
-      const right = y[k] - x[2 * j];
-      const up = y[k + 1] - x[2 * j + 1];
-      const far = Math.sqrt(right * right + up * up);
-      sum += far;
-      if (far < least) least = far;
-    }
-    return least;
-  });
-  return { nearest, mean: sum / ((x.length * y.length) / 4) };
-}
-
 /** What the page itself reads of the points that it shows, as `lab_utils.measure` does: in its units, and × real. */
 function reading(x, { behind, spread, reach, means }) {
-  const { nearest, mean } = between(x, behind);
-  const far = nearest.sort();
-  const middle = far.length / 2;
-  const half = (far[Math.floor(middle - 0.5)] + far[Math.floor(middle)]) / 2;
-  const stray = far.filter((one) => one > reach).length;
-  const times = { blur: half / means.blur, strays: stray / far.length / means.strays };
-  const energy = means["energy distance"];
-  if (energy) times["energy distance"] = (2 * mean - spread - between(x, x).mean) / energy;
-  return { half, stray, times };
+  const { nearest, blur, energy } = against(x, behind, spread);
+  const stray = nearest.filter((one) => one > reach).length;
+  const times = { blur: blur / means.blur, strays: stray / nearest.length / means.strays };
+  if (means["energy distance"]) times["energy distance"] = energy / means["energy distance"];
+  return { half: blur, stray, times };
 }
 
 /** Build the explorer in `root`; returns the function that takes it away. */
@@ -316,12 +268,8 @@ function liveExplorer(root, payload) {
 
   function draw() {
     const shown = at(position);
-    const ratio = window.devicePixelRatio || 1;
-    const [wide, high] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.round(side * ratio));
-    if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
-    const style = getComputedStyle(root);
-    const colour = (name) => style.getPropertyValue(`--live-${name}`);
-    const pen = canvas.getContext("2d");
+    const { pen, ratio, wide, high } = paper(canvas);
+    const colour = colours(root);
     const across = (x) => ((x - extent[0]) / (extent[1] - extent[0])) * wide;
     const down = (y) => ((extent[3] - y) / (extent[3] - extent[2])) * high;
     const dots = (x, size, fill) => {
@@ -331,7 +279,6 @@ function liveExplorer(root, payload) {
         pen.fillRect(right - size / 2, under - size / 2, size, size);
       }
     };
-    pen.clearRect(0, 0, wide, high);
     pen.fillStyle = colour("quiet");
     pen.font = `${Math.round(11 * ratio)}px system-ui, sans-serif`;
     for (const x of ticks(extent[0], extent[1], 5).slice(1)) {
