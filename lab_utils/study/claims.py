@@ -1,4 +1,4 @@
-"""What the original report states, held against what was measured.
+"""What the report of 2023 states, held against what was measured.
 
 Every verdict is worked out: from the study's table, from the schedules, or from networks that are asked. None is
 written down beforehand. A change helps, or harms, when the 95 % interval of its effect over the seeds excludes none at
@@ -129,7 +129,7 @@ def _samples_improved(results: Results) -> tuple[str, str, str]:
 
 
 def claims_table(results: Results) -> pd.DataFrame:
-    """The claims of the original report, one a row, as text.
+    """The claims of the report of 2023, one a row, as text.
 
     The columns are the verdict; the one number that decides, with its interval and its control; more, which is the rest
     that was measured; and the name of the figure or the table in which one sees it. Ratios are geometric means over
@@ -199,7 +199,7 @@ def claims_table(results: Results) -> pd.DataFrame:
             "Size of the network",
         ),
         (
-            "(Not in the report:) a larger one helps where the learning rate falls.",
+            "(Not in the report of 2023:) a larger one helps where the learning rate falls.",
             *helps(
                 wide_and_falling,
                 DECAY,
@@ -210,16 +210,16 @@ def claims_table(results: Results) -> pd.DataFrame:
             "Size of the network",
         ),
         (
-            "(Not in the report:) the timesteps were drawn in the wrong way.",
+            "(Not in the report of 2023:) the timesteps were drawn in the wrong way.",
             *helps(log_snr, original, "Evenly in log-SNR instead of t"),
             "Ways of drawing t",
         ),
         (
-            "(Not in the report:) a better recipe does more in 500 epochs than the original's in 2000.",
+            "(Not in the report of 2023:) a better recipe does more in 500 epochs than the original's in 2000.",
             *helps(short, original, "The better recipe after 500 epochs, the original's after 2000"),
             "Europe by two recipes",
         ),
     ]
-    return pd.DataFrame(rows, columns=["The report says", "verdict", "decides", "more", "see"]).set_index(
-        "The report says"
+    return pd.DataFrame(rows, columns=["The report of 2023 says", "verdict", "decides", "more", "see"]).set_index(
+        "The report of 2023 says"
     )
