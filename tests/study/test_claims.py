@@ -97,12 +97,12 @@ def test_data_sets_that_do_not_agree_have_a_verdict_each():
 
 def test_where_no_difference_is_seen_the_verdict_says_which_would_have_been():
     """The blur of both is the same but for ± 1 % by seed: half an interval of four such seeds is 1.8 %."""
-    name = "(Not in the report:) the timesteps were drawn in the wrong way."
+    name = "(Not in the report of 2023:) the timesteps were drawn in the wrong way."
     assert verdicts()[name] == "no difference seen, where 1.8\N{NO-BREAK SPACE}% would have been"
 
 
 def test_nothing_is_gained_below_what_real_points_read_and_nothing_lost_up_to_there():
-    name = "(Not in the report:) the timesteps were drawn in the wrong way."
+    name = "(Not in the report of 2023:) the timesteps were drawn in the wrong way."
     for start, factor, word in ((0.5, 0.7, "real already before"), (0.45, 1.1, "real still after")):
         results = table(timesteps__log_SNR=factor)
         results.table["blur"] *= start
@@ -113,7 +113,7 @@ def test_a_training_that_failed_leaves_no_verdict():
     results = table(timesteps__log_SNR=0.7)
     failed = results.table["timesteps"].eq("log-SNR") & results.table["seed"].eq(2)
     results.table.loc[failed, "blur"] = math.nan
-    found = claims_table(results).loc["(Not in the report:) the timesteps were drawn in the wrong way."]
+    found = claims_table(results).loc["(Not in the report of 2023:) the timesteps were drawn in the wrong way."]
     assert found["verdict"] == "not known: 3 of 4 seeds"
     assert "blur ×\N{NO-BREAK SPACE}3 of 4 seeds: 0.693" in found["decides"]
 
@@ -172,7 +172,7 @@ def test_claims_about_training_are_read_off_the_table():
 def test_the_number_that_decides_is_short_and_has_its_interval_and_its_control():
     """It follows from the table: here the change makes the blur 0.7 times as large, with ± 1 % by seed."""
     found = claims_table(table(timesteps__log_SNR=0.7))
-    decides = found["decides"]["(Not in the report:) the timesteps were drawn in the wrong way."]
+    decides = found["decides"]["(Not in the report of 2023:) the timesteps were drawn in the wrong way."]
     number = "×\N{NO-BREAK SPACE}0.7 [0.687,\N{NO-BREAK SPACE}0.713]"
     assert decides == f"blur {number} on the towns; {number} on the spiral, the control"
     for claim, row in found.iterrows():
