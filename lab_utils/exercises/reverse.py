@@ -293,8 +293,8 @@ sampling_loop = Task(
 def mystery(epsilon: Network, x_T: Tensor, noises: Tensor, schedule: Schedule) -> Tensor:
     """A sampling loop with one of the known mistakes. Its readings tell which.
 
-    The sign of all noise is turned, which is noise as good, so that they are near those of the same mistake with the
-    given one, and not equal.
+    The sign of all noise is turned. That is noise as good as before, so the readings are near those of the same mistake
+    in the table, and not equal to them.
     """
     points: Tensor = sampling_loop.mistake("β for √β")(epsilon, -x_T, -noises, schedule)
     return points

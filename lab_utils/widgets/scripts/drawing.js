@@ -56,32 +56,11 @@ function unitsOf(points) {
   return { shift, scale, normalise: (own) => Float32Array.from(own, (one, k) => (one - shift[k % 2]) / scale) };
 }
 
-/** Who trains: a worker; or this page itself, between two of its pictures, where workers are not allowed. */
+/** Who trains. `got` and `again` are as for `workers`. */
 function trainee(got, again) {
-  const program = `${against}\nconst answer = (${training})((${engine})()).serve((said) => postMessage(said)); onmessage = (asked) => answer(asked.data);`;
-  let worker = null;
-  let ask = null;
-
-  function alone() {
-    worker?.terminate();
-    worker = null;
-    ask = training(engine()).serve((said) => got(said));
-  }
-
-  try {
-    worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
-    ask = (asked) => worker.postMessage(asked);
-    worker.onmessage = (said) => got(said.data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      if (!worker) return;
-      alone();
-      again();
-    };
-  } catch {
-    alone();
-  }
-  return { ask: (asked) => ask(asked), end: () => (worker ? worker.terminate() : ask({ job: -1 })) };
+  const source = `(post) => { ${between}; ${against}; return (${training})((${engine})()).serve(post); }`;
+  const { all, end } = workers(1, source, (post) => training(engine()).serve(post), got, again);
+  return { ask: (asked) => all()[0].ask(asked), end };
 }
 
 /** Build the field in `root`; returns the function that takes it away. */

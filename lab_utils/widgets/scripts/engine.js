@@ -132,6 +132,13 @@ function engine() {
     });
   }
 
+  /** The numbers of a schedule that the network is asked with. */
+  const tables = (schedule) => ({
+    halfLogSnr: doubles(schedule.half_log_snr),
+    noiseScale: doubles(schedule.noise_scale),
+    signalScale: doubles(schedule.signal_scale),
+  });
+
   /** A network's layers: their part of `all` numbers, in the order in which `lab_utils.widgets.payload` writes them. */
   function layersOf({ width, depth, omega, time_omega: timeOmega, time_width: timeWidth }, all) {
     let used = 0;
@@ -158,9 +165,7 @@ function engine() {
     const { width, depth, fading } = model;
     const omega = Float64Array.from(model.omega);
     const timeOmega = Float64Array.from(model.time_omega);
-    const [halfLogSnr, noiseScale, signalScale] = ["half_log_snr", "noise_scale", "signal_scale"].map((name) =>
-      doubles(schedule[name]),
-    );
+    const { halfLogSnr, noiseScale, signalScale } = tables(schedule);
     const waves = omega.length;
     const { embedTime, timeToLayers, enter, layers, leave } = layersOf(model, all);
 
@@ -306,7 +311,7 @@ function engine() {
         return;
       }
       current = message.job;
-      if (!message.blocks.length) return;
+      if (!message.blocks?.length) return;
       const way = walk(known.get(message.network), steps(message.sampler), message.seed, message.blocks);
       for (let step = 0; current === message.job; step++) {
         post({ job: message.job, step, share: message.share, x: way.x.slice() });
@@ -332,6 +337,7 @@ function engine() {
     serve,
     singles,
     steps,
+    tables,
     walk,
   };
 }

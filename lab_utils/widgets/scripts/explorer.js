@@ -3,56 +3,26 @@
 // It is the same in JupyterLab and in a page of the report, and stands on engine.js and parts.js. `payload` is what
 // `lab_utils.widgets.payload` writes.
 
-/**
- * Those who work out the steps: a worker on each core, four at most; or this page itself where workers are not allowed.
- *
- * `got` is called with every step that came out, and `again` when the work must be asked for once more.
- */
+/** Those who work out the steps, a worker on each core, four at most. `got` and `again` are as for `workers`. */
 function crew(got, again) {
   const kit = engine();
-  const program = `const answer = (${engine})().serve((said, moved) => postMessage(said, moved)); onmessage = (asked) => answer(asked.data);`;
-  let hands = [];
-
-  function alone() {
-    for (const { end } of hands) end();
-    const answer = kit.serve((said) => got(said));
-    hands = [{ ask: answer, end: () => answer({ job: -1, blocks: [] }), learnt: new Set() }];
-  }
-
-  try {
-    const address = URL.createObjectURL(new Blob([program], { type: "text/javascript" }));
-    const many = Math.max(1, Math.min(4, navigator.hardwareConcurrency || 1));
-    hands = Array.from({ length: many }, () => {
-      const worker = new Worker(address);
-      worker.onmessage = (said) => got(said.data);
-      worker.onerror = (event) => {
-        event.preventDefault();
-        if (hands.some((hand) => hand.worker)) {
-          alone();
-          again();
-        }
-      };
-      return { worker, ask: (asked) => worker.postMessage(asked), end: () => worker.terminate(), learnt: new Set() };
-    });
-  } catch {
-    alone();
-  }
+  const many = Math.max(1, Math.min(4, navigator.hardwareConcurrency || 1));
+  const { all, end } = workers(many, `(${engine})().serve`, kit.serve, got, again);
 
   return {
     /** Start a job; what is still under way is dropped. Returns the first point of each share, and the end. */
     start(job, number, model, schedule, sampler, seed, points) {
-      const blocks = kit.blocksOf(points);
+      const [blocks, hands] = [kit.blocksOf(points), all()];
       const bounds = hands.map((_, k) => Math.floor((k * blocks.length) / hands.length)).concat(blocks.length);
       hands.forEach((hand, share) => {
+        hand.learnt ??= new Set();
         if (!hand.learnt.has(number)) hand.ask({ learn: { number, model, schedule } });
         hand.learnt.add(number);
         hand.ask({ job, share, network: number, sampler, seed, blocks: blocks.slice(bounds[share], bounds[share + 1]) });
       });
       return bounds.map((bound) => Math.min(points, bound * kit.BLOCK));
     },
-    end() {
-      for (const { end } of hands) end();
-    },
+    end,
   };
 }
 

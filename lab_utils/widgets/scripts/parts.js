@@ -1,4 +1,4 @@
-// What the explorers in a browser are made of: elements, numbers as text, canvases, distances between points.
+// What the explorers in a browser are made of: elements, numbers as text, canvases, workers, distances between points.
 
 /** An element with attributes, listeners (onclick: …) and children. */
 function make(tag, attributes = {}, ...children) {
@@ -45,27 +45,70 @@ function colours(root) {
 }
 
 /**
- * How far the points of x are from those of y, both x, y, x, y, … in normalised units: from each to the nearest, sorted;
- * their median, which is the blur; and the energy distance, with the mean distance in y, its `spread`, known.
+ * Those who work beside the page: so many workers; or the page itself, as one, where workers are not allowed.
+ *
+ * `serve(post)` gives the function that answers messages by calls of `post`, and `source` is its text, which stands by
+ * itself. `got` is called with each answer, and `again` when the work must be asked for once more. The message
+ * { job: -1 } ends what is under way.
+ */
+function workers(many, source, serve, got, again) {
+  const program = `const answer = (${source})((said) => postMessage(said)); onmessage = (asked) => answer(asked.data);`;
+  let hands = [];
+
+  function end() {
+    for (const hand of hands) hand.end();
+  }
+
+  function alone() {
+    end();
+    const answer = serve((said) => got(said));
+    hands = [{ ask: answer, end: () => answer({ job: -1 }) }];
+  }
+
+  try {
+    const address = URL.createObjectURL(new Blob([program], { type: "text/javascript" }));
+    hands = Array.from({ length: many }, () => {
+      const worker = new Worker(address);
+      worker.onmessage = (said) => got(said.data);
+      worker.onerror = (event) => {
+        event.preventDefault();
+        if (hands.some((hand) => hand.worker)) {
+          alone();
+          again();
+        }
+      };
+      return { worker, ask: (asked) => worker.postMessage(asked), end: () => worker.terminate() };
+    });
+  } catch {
+    alone();
+  }
+  return { all: () => hands, end };
+}
+
+/** From each point of x to those of y, which are x, y, x, y, … in normalised units: the nearest, sorted; and the mean. */
+function between(x, y) {
+  let sum = 0;
+  const nearest = Float64Array.from({ length: x.length / 2 }, (_, j) => {
+    let least = Infinity;
+    for (let k = 0; k < y.length; k += 2) {
+      const right = y[k] - x[2 * j];
+      const up = y[k + 1] - x[2 * j + 1];
+      const far = Math.sqrt(right * right + up * up);
+      sum += far;
+      if (far < least) least = far;
+    }
+    return least;
+  });
+  return { nearest: nearest.sort(), mean: sum / ((x.length * y.length) / 4) };
+}
+
+/**
+ * How far the points of x are from those of y: from each to the nearest, sorted; their median, which is the blur; and
+ * the energy distance, with the mean distance in y, its `spread`, known.
  */
 function against(x, y, spread) {
-  const between = (from, to) => {
-    let sum = 0;
-    const nearest = Float64Array.from({ length: from.length / 2 }, (_, j) => {
-      let least = Infinity;
-      for (let k = 0; k < to.length; k += 2) {
-        const right = to[k] - from[2 * j];
-        const up = to[k + 1] - from[2 * j + 1];
-        const far = Math.sqrt(right * right + up * up);
-        sum += far;
-        if (far < least) least = far;
-      }
-      return least;
-    });
-    return { nearest: nearest.sort(), mean: sum / ((from.length * to.length) / 4) };
-  };
   const { nearest, mean } = between(x, y);
   const middle = nearest.length / 2;
   const blur = (nearest[Math.floor(middle - 0.5)] + nearest[Math.floor(middle)]) / 2;
-  return { nearest, mean, blur, energy: 2 * mean - spread - between(x, x).mean };
+  return { nearest, blur, energy: 2 * mean - spread - between(x, x).mean };
 }

@@ -1,12 +1,12 @@
 // Training of the small network, in plain typed arrays: gradient by hand, Adam, moving average, excess over the best.
 //
-// Like `engine` it is one function, so that its text can be a worker's whole program; it is given what `engine` returns,
-// and it calls `against` of parts.js. What it does is `lab_utils.diffusion.training`, `exact` and `measure.losses`. All
-// is float64, but for the noised points, which are float32 as the network's are.
+// Like `engine` it is one function, whose text can be a part of a worker's program; it is given what `engine` returns, and
+// it calls `between` and `against` of parts.js. What it does is `lab_utils.diffusion.training`, `exact` and
+// `measure.losses`. All is float64, but for the noised points, which are float32 as the network's are.
 function training(kit) {
   "use strict";
 
-  const { TILE, blocksOf, breathe, doubles, halves, layersOf, network, normals, product, random, steps, walk } = kit;
+  const { TILE, blocksOf, breathe, halves, layersOf, network, normals, product, random, steps, tables, walk } = kit;
   const [FIRST, SECOND, TINY] = [0.9, 0.999, 1e-8]; // Adam's
   const EXAM = { timesteps: 125, each: 16 }; // noised points that the excess is measured on
   const [LOOK, SHOW] = [500, 3000]; // milliseconds between two looks at the excess, and two samples
@@ -39,9 +39,7 @@ function training(kit) {
   function gradients(model, schedule, weights, n) {
     const { width, depth } = model;
     const [omega, timeOmega] = [model.omega, model.time_omega];
-    const [halfLogSnr, noiseScale, signalScale] = ["half_log_snr", "noise_scale", "signal_scale"].map((name) =>
-      doubles(schedule[name]),
-    );
+    const { halfLogSnr, noiseScale, signalScale } = tables(schedule);
     const gradient = new Float64Array(weights.length);
     const [has, gets] = [layersOf(model, weights), layersOf(model, gradient)];
     const tiles = n / TILE;
@@ -200,7 +198,7 @@ function training(kit) {
 
   /** The best denoiser of points, all equally likely: a softmax over them (Karras et al. 2022, eq. 57). */
   function bestDenoiser(points, schedule) {
-    const [noiseScale, signalScale] = ["noise_scale", "signal_scale"].map((name) => doubles(schedule[name]));
+    const { noiseScale, signalScale } = tables(schedule);
     const squares = new Float64Array(points.length / 2);
 
     /** The noise in n points of x, from the one numbered `first` on, into the same places of `out`. */
@@ -234,7 +232,7 @@ function training(kit) {
 
   /** Points with noise: at each of the times, `each` of them that chance takes. */
   function noised(points, schedule, times, each, seed) {
-    const [noiseScale, signalScale] = ["noise_scale", "signal_scale"].map((name) => doubles(schedule[name]));
+    const { noiseScale, signalScale } = tables(schedule);
     const whole = random(seed, 1);
     const n = times.length * each;
     const epsilon = normals(seed, 0)(new Float32Array(2 * n));
@@ -253,7 +251,7 @@ function training(kit) {
 
   /** Noised points and the best answers to them: the floor, and a network's excess over it. */
   async function examine(points, schedule, seed) {
-    const T = doubles(schedule.noise_scale).length;
+    const T = tables(schedule).noiseScale.length;
     const times = Array.from({ length: EXAM.timesteps }, (_, k) => Math.floor(((k + 0.5) * T) / EXAM.timesteps));
     const { x, each, epsilon } = noised(points, schedule, times, EXAM.each, seed);
     const exact = bestDenoiser(points, schedule);
@@ -277,7 +275,7 @@ function training(kit) {
    * drawn from equal stretches of 0 … T−1, one for each tile; so each timestep is as likely as any other.
    */
   function pupil({ model, schedule, recipe, points, seed }) {
-    const [noiseScale, signalScale] = ["noise_scale", "signal_scale"].map((name) => doubles(schedule[name]));
+    const { noiseScale, signalScale } = tables(schedule);
     const n = recipe.batch_size;
     const weights = halves(model.weights);
     const { gradient, loss } = gradients(model, schedule, weights, n);
@@ -317,7 +315,7 @@ function training(kit) {
 
   /** What other real points read, held against the first of the sets: means, and the lowest and the highest. */
   async function readReal([behind, ...others]) {
-    const spread = against(behind, behind, 0).mean;
+    const spread = between(behind, behind).mean;
     const found = [];
     for (const other of others) {
       found.push(against(other, behind, spread));
@@ -401,5 +399,5 @@ function training(kit) {
     };
   }
 
-  return { adam, bestDenoiser, examine, gradients, noised, pupil, serve };
+  return { adam, bestDenoiser, examine, gradients, pupil, serve };
 }
