@@ -55,7 +55,8 @@ def copied_share(multiple, train, held_out):
 def holds(imported, table):
     """Run the cells with a table, up to the first sentence that does not hold."""
     for name, sources in TAGGED.items():
-        study = SimpleNamespace(**vars(imported[name]["study"]) | {"read_table": lambda _: table})
+        read = {"read_table": lambda path: table if path == TABLE else read_table(path)}
+        study = SimpleNamespace(**vars(imported[name]["study"]) | read)
         names = imported[name] | {"study": study, "copied_share": copied_share}
         names |= dict.fromkeys(
             ("figures", "show_claims", "show_figure", "show_finding", "show_table", "print"), MagicMock()
