@@ -16,7 +16,7 @@ soak: $(VENV)/.test
 	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/%) $(ARGS)
 	$(BIN)/pytest --no-cov $(PARALLEL) --random-order --random-order-seed=$$$$ tests
 
-mutants: $(VENV)/.test   # a test of the tests: small mistakes in four modules, one at a time; which does no test notice?
+mutants: $(VENV)/.test   # a test of the tests: small mistakes in five modules, one at a time; which does no test notice?
 	$(PIP) --editable '.[mutation]'
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results

@@ -1,6 +1,6 @@
 """Feedback on the exercises: is an answer right, and if it isn't, which of the classic mistakes was made?
 
->>> checks.q_step(q_step)     # in a notebook, after the function was written
+>>> exercises.q_step(q_step)     # in a notebook, after the function was written
 ✓ one noising step: mean, variance and tails of 200 000 points are right
 
 Each notebook's tasks stand in a module of their own; `Task` does the asking. What a later cell calls is

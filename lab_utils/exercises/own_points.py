@@ -176,7 +176,9 @@ multiple = Task(
         "the mean of fractions; a real set near the others would count too much. Divide one mean by the other.": (
             lambda d, b: (d.mean(dim=0) / (b.sum(dim=0) / (len(b) - 1))).mean()
         ),
-        "the difference: in which units? Divide.": lambda d, b: d.mean() - _upper(b).mean(),
+        "that is the difference, which depends on the units; a multiple does not: divide.": lambda d, b: (
+            d.mean() - _upper(b).mean()
+        ),
         "the fraction is upside down: 2 × real means twice as far as real sets are from each other.": lambda d, b: (
             _upper(b).mean() / d.mean()
         ),

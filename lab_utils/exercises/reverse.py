@@ -114,8 +114,8 @@ posterior_mean = Task(
         "the first ᾱ is wrong: before the first step it is 1; the index −1 takes the last one.": lambda y, x, t, b, a: (
             _of_two(y, x, b[t], a[t], a[t - 1])
         ),
-        "the weights have changed places: x, which is surer where little noise stands before the step, has β in its "
-        "weight, and x_t has 1 − ᾱ of the step before.": lambda y, x, t, b, a: (
+        "the weights have changed places: the weight of x has β in it, and the weight of x_t has 1 − ᾱ of the step "
+        "before.": lambda y, x, t, b, a: (
             (_before(a, t).sqrt() * (1 - _before(a, t)) * x + (1 - b[t]).sqrt() * b[t] * y) / (1 - a[t])
         ),
         "not divided by 1 − ᾱ: the two precisions have to add up to the whole.": lambda y, x, t, b, a: (
@@ -161,9 +161,10 @@ posterior_variance = Task(
     _posterior_variance,
     lambda: [(schedule.betas, schedule.alphas_cumprod) for schedule in (short(), sigmoid())],
     {
-        "mixed up: the fraction is upside down. 1 − ᾱ of the step before is the smaller one and stands "
-        "above.": lambda b, a: torch.cat([torch.full((1,), math.inf).double(), b[1:] * (1 - a[1:]) / (1 - a[:-1])]),
-        "mixed up: that is β, the variance of the step there. The posterior's is smaller.": lambda b, a: b.clone(),
+        "the fraction is upside down. 1 − ᾱ of the step before is the smaller one and stands above.": lambda b, a: (
+            torch.cat([torch.full((1,), math.inf).double(), b[1:] * (1 - a[1:]) / (1 - a[:-1])])
+        ),
+        "that is β, the variance of the noising step. The posterior's is smaller.": lambda b, a: b.clone(),
         "the index is off by one: above stands ᾱ of the step before t, not of the step after it.": lambda b, a: (
             _with_before(b, a, torch.cat([a[1:], a[-1:]]))
         ),

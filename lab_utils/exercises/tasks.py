@@ -44,7 +44,8 @@ def yours_or_ours(function: Function) -> Function:
         ValueError: no task has a function of that name.
     """
     if function.__name__ not in NUMBERED:
-        raise ValueError(f"no task has a function that is called {function.__name__!r}")
+        known = ", ".join(NUMBERED)
+        raise ValueError(f"no task has a function that is called {function.__name__!r}; the exercises have {known}")
     task, number = NUMBERED[function.__name__]
     stub = task.unsolved(function)
     if stub is None:

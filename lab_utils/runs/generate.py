@@ -140,8 +140,8 @@ def generate(
             `load` reads; or in `.parquet`, with the same columns.
         units: the data's own, in which the points are written.
         seed: same seed, same points.
-        sampler: which steps to take; unless given, `samplers.usual` of its schedule, whose points are as good as those
-            of a thousand steps (notebook 4).
+        sampler: which steps to take; unless given, `samplers.usual` of its schedule, whose points are nearly as good as
+            those of a thousand steps (notebook 4).
         scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers have the same versions of
             the lab and of PyTorch; without one, this machine's cores do the work.
         progress: whether to show progress bars.

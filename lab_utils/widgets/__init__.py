@@ -1,4 +1,7 @@
-"""The explorers: sliders, and pictures to click on. What they show comes from plain functions, tested as such."""
+"""What moves: sliders, pictures to click on, a training to watch, and networks that run in the reader's browser.
+
+What the sliders show comes from plain functions, which are tested as such.
+"""
 
 from lab_utils.widgets.drawing import DrawingField
 from lab_utils.widgets.live import LiveExplorer

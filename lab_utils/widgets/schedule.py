@@ -18,10 +18,23 @@ from lab_utils.widgets.base import LAYOUT, STYLE, Picture, explorer
 
 POINTS = 1500  # shown in each small map: enough to know the continents by
 SHARES = (0.1, 0.25, 0.5, 0.75)  # of the steps, after which the data are shown
+KINDS = ("linear", "sigmoid", "sigmoid, not rescaled", "cosine")
 
 
 def make_schedule(kind: str, beta_start: float, beta_end: float, start: float, end: float, timesteps: int) -> Schedule:
-    """The schedule that the explorer's sliders ask for; each kind takes the ends that are its own."""
+    """The schedule that the explorer's sliders ask for; each kind takes the ends that are its own.
+
+    Args:
+        kind: one of `KINDS`.
+        beta_start: β of the first step, for "linear".
+        beta_end: β of the last step, for "linear".
+        start: where the sigmoid begins, for both kinds of "sigmoid".
+        end: where it ends.
+        timesteps: T.
+
+    Raises:
+        ScheduleError: there is no such kind, or the schedule can't be used.
+    """
     if kind == "linear":
         return linear(beta_start, beta_end, timesteps)
     if kind == "sigmoid":
@@ -30,10 +43,7 @@ def make_schedule(kind: str, beta_start: float, beta_end: float, start: float, e
         return sigmoid(start, end, timesteps, reading="raw")
     if kind == "cosine":
         return cosine(timesteps)
-    raise ScheduleError(f"the explorer knows no schedule {kind!r}")
-
-
-KINDS = ("linear", "sigmoid", "sigmoid, not rescaled", "cosine")
+    raise ScheduleError(f"the explorer knows no schedule {kind!r}; it has {', '.join(map(repr, KINDS))}")
 
 
 def noised(data: Dataset, schedule: Schedule) -> dict[str, Tensor]:

@@ -73,12 +73,19 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
         data: see `runs.fit`.
         recipe: see `runs.fit`.
         every: seconds between two pictures.
+        labels: of the axes of the map.
     """
 
     def __init__(
-        self, network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, every: float = 2.0
+        self,
+        network: DenoisingModule,
+        data: Dataset,
+        recipe: Recipe | None = None,
+        *,
+        every: float = 2.0,
+        labels: tuple[str, str] = ("x", "y"),
     ) -> None:
-        self._job, self._data, self._every = job_of(network, data, recipe), data, every
+        self._job, self._data, self._every, self._labels = job_of(network, data, recipe), data, every, labels
         self._sampler = dpm_solver(network.schedule, min(STEPS, network.schedule.timesteps))
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -139,7 +146,12 @@ class LiveTraining(widgets.VBox):  # type: ignore[misc]
         self._excess[epoch] = watch.excess(trainer.averaged)
         samples = sample(trainer.averaged, SHOWN, sampler=self._sampler, workers=1)
         drawn = figures.training_view(
-            trainer.losses, watch.floor, self._excess, restore(samples), restore(self._data.held_out[:5000])
+            trainer.losses,
+            watch.floor,
+            self._excess,
+            restore(samples),
+            restore(self._data.held_out[:5000]),
+            labels=self._labels,
         )
         done = "done" if epoch == epochs else "stopped" if self._stopping.is_set() else "training"
         self.status.value = (

@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lab_utils.base.files import PROJECT
+from lab_utils.exercises import results
 
 FOLDER = PROJECT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -50,6 +51,50 @@ def test_a_name_that_is_taken_is_found(source):
 def test_a_name_that_is_only_used_or_is_a_functions_own_is_left(source):
     solution = new_code_cell("def loss(x):\n    return x", metadata={"tags": ["solution"]})
     assert lost(new_notebook(cells=[solution, new_code_cell(source)])) == set()
+
+
+# --- a cell that is run again
+
+
+def spoilt(notebook):
+    """Names that a cell takes from above and that it or a later cell gives to something else.
+
+    Run again, that cell would find the other thing.
+    """
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            needed, made = set(), set()
+            for statement in results.statements(results.parsed(cell.source)):
+                used, named = results.names(statement)
+                needed |= used - made
+                made |= named
+            cells.append((needed, made))
+    found, above = set(), set()
+    for place, (needed, made) in enumerate(cells):
+        found |= needed & above & set().union(*(later for _, later in cells[place:]))
+        above |= made
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_cell_that_is_run_again_finds_what_it_found(path):
+    assert spoilt(nbformat.read(path, as_version=4)) == set()
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["rows = 1", "print(rows)", "rows = 2"], {"rows"}),
+        (["rows = 1", "rows = rows + 1"], {"rows"}),
+        (["rows = 1", "print(rows)", "for rows in []: pass"], {"rows"}),
+        (["rows = 1", "rows = 2; print(rows)"], set()),
+        (["rows = 1", "print(rows)", "[rows for rows in []]"], set()),
+        (["rows = 1", "print(rows)", "def f(rows):\n    return rows"], set()),
+    ],
+)
+def test_a_name_that_a_cell_would_not_find_again_is_found(cells, names):
+    assert spoilt(new_notebook(cells=[new_code_cell(source) for source in cells])) == names
 
 
 # --- cells that can be read

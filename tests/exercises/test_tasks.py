@@ -853,8 +853,12 @@ CLASSIC = {
     "sign": (exercises.reverse_mean, wrong_sign, "the wrong sign"),
     "bar": (exercises.reverse_mean, forgotten_bar, "the bar is forgotten"),
     "bracket": (exercises.reverse_mean, forgotten_bracket, "a bracket is missing"),
-    "β for its posterior's": (exercises.posterior_variance, variance_mixed_up, "mixed up: that is β"),
-    "upside down": (exercises.posterior_variance, variance_upside_down, "mixed up: the fraction is upside down"),
+    "β for its posterior's": (
+        exercises.posterior_variance,
+        variance_mixed_up,
+        "that is β, the variance of the noising step",
+    ),
+    "upside down": (exercises.posterior_variance, variance_upside_down, "the fraction is upside down"),
     "roll": (exercises.posterior_variance, rolled, "the first one takes the last ᾱ: `roll`"),
     "noise at last": (exercises.sampling_loop, noise_to_the_end, "noise is added at the last step"),
     "found noise": (

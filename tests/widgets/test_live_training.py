@@ -63,6 +63,14 @@ def test_the_picture_changes_while_it_trains():
     assert states[-1].startswith("done: epoch 8 of 8, loss ")
 
 
+def test_the_map_has_the_names_of_the_data(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(live, "png", lambda figure: drawn.append(figure) or b"")
+    run_to_the_end(LiveTraining(network(), DATA, RECIPE, every=60, labels=("longitude / °", "latitude / °")))
+    (*_, chart) = drawn[-1].axes
+    assert (chart.get_xlabel(), chart.get_ylabel()) == ("longitude / °", "latitude / °")
+
+
 def test_stopped_and_gone_on_with_it_ends_with_the_same_bits(whole, monkeypatch):
     monkeypatch.setattr(jobs, "SAVE_EVERY", 1000)  # so that only the stop itself can have saved the state
     training = LiveTraining(network(), DATA, RECIPE, every=5)

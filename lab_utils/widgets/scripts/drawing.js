@@ -173,12 +173,14 @@ function drawOwn(root, payload) {
     repaint();
   }
 
-  /** A line begins, goes on and ends. */
+  /** Where the pointer is, in the drawing's own units. */
   const place = (event) => {
     const box = field.getBoundingClientRect();
     return [((event.clientX - box.left) / box.width) * FRAME[0], ((event.clientY - box.top) / box.height) * FRAME[1]];
   };
   const inside = ([x, y]) => [Math.max(0, Math.min(FRAME[0], x)), Math.max(0, Math.min(FRAME[1], y))];
+
+  // A line begins, goes on and ends.
   field.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     field.setPointerCapture(event.pointerId);

@@ -271,8 +271,8 @@ function training(kit) {
   /**
    * A network that learns `points`, which are normalised.
    *
-   * `step()` takes it through one batch, and says which: each point comes once in an epoch, in the order of chance. The timesteps are
-   * drawn from equal stretches of 0 … T−1, one for each tile; so each timestep is as likely as any other.
+   * `step()` takes it through one batch, and says which: each point comes once in an epoch, in the order of chance. The
+   * timesteps are drawn from equal stretches of 0 … T−1, one for each tile; so each timestep is as likely as any other.
    */
   function pupil({ model, schedule, recipe, points, seed }) {
     const { noiseScale, signalScale } = tables(schedule);
