@@ -78,7 +78,8 @@ def _publish(data: dict[str, Any], **label: Any) -> None:
 
 def _caption(name: str, caption: str) -> None:
     heading = name if name.endswith("?") else f"{name}."
-    _publish({"text/markdown": f"**{heading}** {caption}", "text/plain": f"{heading} {caption}"}, kind="caption", name=name)
+    data = {"text/markdown": f"**{heading}** {caption}", "text/plain": f"{heading} {caption}"}
+    _publish(data, kind="caption", name=name)
 
 
 def show_figure(figure: Figure, name: str, caption: str, alt: str) -> None:
