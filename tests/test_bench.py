@@ -3,6 +3,8 @@
 import json
 import math
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -77,6 +79,17 @@ def test_the_clock_of_a_contender_stands_while_it_does_not_train(name):
     assert one.points == points
     one.train_until(seconds + 1e-6)
     assert one.points > points
+
+
+def test_the_clock_of_a_contender_counts_the_processors_time_alone():
+    def waiting():
+        time.sleep(0.2)
+        yield 50
+
+    one = peers.EDM(gaussian(50), 0)
+    one._turns = waiting()
+    assert one.turn() == 50
+    assert one.seconds < 0.1, "while it waits, another program may compute"
 
 
 def test_the_residual_network_is_3_times_128_with_128_sinusoids_an_input():
@@ -485,6 +498,48 @@ def test_a_page_of_nothing_yet_can_be_written(tmp_path):
     assert stored["missing"] == {"diffusers": "not here"}
     assert (tmp_path / MARKER).exists()  # so `make report` may replace the folder
     assert "This run is not finished" in (tmp_path / "bench.html").read_text()
+
+
+def test_a_run_that_was_interrupted_goes_on_with_what_it_has(tmp_path, monkeypatch, capsys):
+    raced = []
+
+    def one_race(contenders, jury, budget, seed):
+        if len(raced) == 1 and seed == 1:
+            raced.append("interrupted")
+            raise KeyboardInterrupt
+        raced.append(seed)
+        row = {"contender": "lab", "checkpoint": 1.0, "seconds": 1.0, "points": 1}
+        yield row | dict.fromkeys((*race.MEASURES, race.EVERY), 1.0)
+
+    def one_sampler(one, jury, budget, seed):
+        row = {"sampler": "any", "evaluations": 9, "seconds": 1.0}
+        yield row | dict.fromkeys((*race.MEASURES, race.EVERY), 1.0)
+
+    jury = Jury()
+    jury.data = SimpleNamespace(train=gaussian(50))
+    monkeypatch.setattr(race, "judge", lambda name, draw: jury)
+    monkeypatch.setattr(race, "race", one_race)
+    monkeypatch.setattr(race, "compare_samplers", one_sampler)
+    command = ["--parts", "race", "--tuning", "0", "--seeds", "3", "--data", "cities", "--out", str(tmp_path)]
+    assert bench.main(command) == 130
+    bench.main(command)
+    assert raced == [0, "interrupted", 1, 2]
+    assert "1 of 3 races are there" in capsys.readouterr().out
+    result = json.loads((tmp_path / "bench.json").read_text())
+    assert result["finished"]
+    assert [row["seed"] for row in result["race"]] == [0, 1, 2]
+    bench.main(command)  # nothing was left to do, so this is another run
+    assert raced[4:] == [0, 1, 2]
+
+
+def test_a_run_with_other_options_begins_anew(tmp_path):
+    options = bench.parser().parse_args(["--out", str(tmp_path), "--data", "cities"])
+    result = bench.empty(options, {})
+    result["samplers"] = [{"data": "cities", "seed": 0}]
+    (tmp_path / "bench.json").write_text(json.dumps(result))
+    assert bench.begun(options, {}) == json.loads(json.dumps(result))
+    options.budget = 7.0
+    assert bench.begun(options, {})["samplers"] == []
 
 
 def test_the_command_says_what_it_found_and_fails_when_the_lab_is_slow(tmp_path, capsys):

@@ -1,7 +1,7 @@
 """The command behind `make bench`: one run, one page, one JSON with every raw number.
 
-The JSON and the page are written anew after each part, so a run that is interrupted can be read. Ends with 1 when the
-lab is slower than it promises for two cores, be it beside whomever.
+The JSON and the page are written anew after each part, so a run that is interrupted can be read, and the same command
+goes on with it. Ends with 1 when the lab is slower than it promises for two cores, be it beside whomever.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lab_utils import THREADS, WORKERS
 from lab_utils.base.files import PROJECT, write_whole
 from lab_utils.report.__main__ import MARKER
 from lab_utils.report.pages import facts
+from lab_utils.study.running import code_version
 
 Result = dict[str, Any]
 
@@ -37,6 +38,7 @@ def empty(options: argparse.Namespace, absent: dict[str, str]) -> Result:
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "again")}
     return {
         "finished": False,
+        "code": code_version(run),
         "data": options.data,
         "options": chosen,
         "facts": facts() | {"Threads": f"{THREADS} to train, {WORKERS} workers to sample", "Peers": _versions()},
@@ -45,6 +47,29 @@ def empty(options: argparse.Namespace, absent: dict[str, str]) -> Result:
         "training_points": {},
         **{part: [] for part in ("rates", "memory", "tuning", "race", "samplers", "sizes")},
     }
+
+
+def begun(options: argparse.Namespace, absent: dict[str, str]) -> Result:
+    """What a run with the same options, code and machine had measured when it was interrupted; or nothing yet."""
+    new, path = empty(options, absent), options.out / "bench.json"
+    if not path.is_file():
+        return new
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["finished"] or _identity(found) != _identity(json.loads(json.dumps(new))):
+        return new
+    print(f"Goes on with {path}: {len(_races(found))} of {len(options.data) * options.seeds} races are there.")
+    return found
+
+
+def _identity(result: Result) -> Result:
+    """What must be the same, for numbers of two runs to be one run's."""
+    facts = {name: value for name, value in result["facts"].items() if name not in ("Made", "Commit")}
+    return {name: result.get(name) for name in ("code", "options", "settings", "missing")} | facts
+
+
+def _races(result: Result) -> set[tuple[str, int]]:
+    """The races that are whole: those that have the samplers, too."""
+    return {(row["data"], row["seed"]) for row in result["samplers"]}
 
 
 def _versions() -> str:
@@ -83,11 +108,14 @@ def measure_rates(result: Result, absent: dict[str, str], rounds: int) -> None:
 
 
 def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> dict[str, dict[str, Any]]:
-    """Tune the peers on the data `name`: peer → its best settings. In no time there is no tuning."""
+    """Tune the peers on the data `name`, unless they are: peer → its best settings. In no time there is no tuning."""
     best = {}
     for kind in race.racers({kind.name: kind for kind in peers.PEERS}, absent) if seconds else []:
-        rows = race.tune(kind, race.judge(name, race.TUNING_DRAW), seconds)
-        collect(rows, result["tuning"], "tuning", data=name, contender=kind.name)
+        more = {"data": name, "contender": kind.name}
+        rows = [row for row in result["tuning"] if more.items() <= row.items()]  # the best first
+        if not rows:
+            rows = race.tune(kind, race.judge(name, race.TUNING_DRAW), seconds)
+            collect(rows, result["tuning"], "tuning", **more)
         best[kind.name] = {key: rows[0][key] for key in ("learning_rate", "batch_size")}
         best[kind.name]["usual"] = rows[0]["sampler"]
     return best
@@ -111,18 +139,22 @@ def run(options: argparse.Namespace) -> Result:
     absent = peers.missing()
     for name, reason in absent.items():
         print(f"{name} missing: {reason}")
-    result = empty(options, absent)
+    result = begun(options, absent)
     for name in options.data:
         jury = race.judge(name, race.RACE_DRAW)
         result["training_points"][name] = jury.multiples(jury.data.train[: race.SIZE])
-    if "rates" in options.parts:
+    if "rates" in options.parts and not result["memory"]:  # which is measured last
         measure_rates(result, absent, options.rounds)
         save(result, options.out)
     if "race" in options.parts:
-        tuned = {name: tune(result, absent, name, options.tuning) for name in options.data}
-        for seed, name in race.order(options.data, options.seeds):
-            run_race(result, absent, tuned, name, seed)
+        tuned = {}
+        for name in options.data:
+            tuned[name] = tune(result, absent, name, options.tuning)
             save(result, options.out)
+        for seed, name in race.order(options.data, options.seeds):
+            if (name, seed) not in _races(result):
+                run_race(result, absent, tuned, name, seed)
+                save(result, options.out)
     if "sizes" in options.parts:
         _sizes(result)
     result["finished"] = True

@@ -32,7 +32,7 @@ class Contender:
         block: how many points enter the network at once while it samples; all of them, where it is None.
         workers: how many blocks are sampled at the same time.
         settings: the defaults, and what was set otherwise.
-        seconds: how long it has trained.
+        seconds: of a processor core that its training has taken, so what else the machine does is nobody's loss.
         points: how many training points it has used, each as often as it was used.
         loss: of the last turn.
     """
@@ -76,9 +76,9 @@ class Contender:
 
     def turn(self) -> int:
         """Train one turn, on the clock; give how many points it used."""
-        started = time.perf_counter()
+        started = time.process_time()
         points = next(self._turns)
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.process_time() - started
         self.points += points
         return points
 
