@@ -38,7 +38,7 @@ def empty(options: argparse.Namespace, absent: dict[str, str]) -> Result:
     chosen = {name: value for name, value in vars(options).items() if name not in ("out", "again")}
     return {
         "finished": False,
-        "code": code_version(run),
+        "code": [code_version(part) for part in (race.race, rates.measure, sizes.measure)],  # not of the page
         "data": options.data,
         "options": chosen,
         "facts": facts() | {"Threads": f"{THREADS} to train, {WORKERS} workers to sample", "Peers": _versions()},
