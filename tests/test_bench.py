@@ -4,11 +4,24 @@ import json
 import math
 import sys
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
-from benchmarks import bench, contender, edm, page, peers, race, rates, sizes, summaries, verdicts
+from benchmarks import (
+    bench,
+    contender,
+    edm,
+    flow_matching,
+    page,
+    peers,
+    race,
+    rates,
+    sizes,
+    summaries,
+    verdicts,
+)
 
 from lab_utils.points.dataset import Dataset
 from lab_utils.report.__main__ import MARKER
@@ -20,8 +33,9 @@ SETTINGS = {
     "diffusers": {},
     "smalldiffusion": {"batch_size": 256},
     "EDM recipe": {},
+    "flow matching": {"width": 32, "batch_size": 256, "learning_rate": 3e-3},
 }
-QUICK = {"lab": 0, "diffusers": 1, "smalldiffusion": 0, "EDM recipe": 3}  # which of its samplers
+QUICK = {"lab": 0, "diffusers": 1, "smalldiffusion": 0, "EDM recipe": 3, "flow matching": 0}  # which of its samplers
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +188,65 @@ def test_without_churn_heun_is_deterministic_and_with_churn_it_keeps_the_varianc
     assert float((churned * plain).mean()) < 0.5 * data**2  # they have left where they came from
 
 
+# --- flow matching
+
+
+def test_the_network_of_flow_matching_is_four_layers_of_512_and_what_enters_is_three_numbers():
+    network = flow_matching.Velocity(flow_matching.FlowMatching.defaults["width"])
+    layers = [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    assert layers == [(512, 3), (512, 512), (512, 512), (512, 512), (2, 512)]
+    x = gaussian(5)
+    one = network(x, torch.full((1, 1), 0.3))
+    torch.testing.assert_close(one, network(x, torch.full((5, 1), 0.3)))
+    assert not torch.allclose(one, network(x, torch.full((1, 1), 0.4)), atol=1e-4), "time matters"
+
+
+@pytest.mark.parametrize("method", flow_matching.METHODS)
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_a_constant_velocity_of_1_to_the_right_moves_by_that_from_noise_to_data(method, steps):
+    x = gaussian(20)
+    moved = flow_matching.METHODS[method](lambda x, t: torch.tensor([1.0, 0.0]), x, torch.linspace(0, 1, steps + 1))
+    torch.testing.assert_close(moved, x + torch.tensor([1.0, 0.0]))
+
+
+@pytest.mark.parametrize(("method", "order"), [("Euler", 1), ("midpoint", 2)])
+def test_flow_matchings_steps_are_of_their_order_on_a_gaussian(method, order):
+    """Of data with the standard deviation 1/2; on the path it is √((1−t)² + t²/4), and points keep in step with it."""
+
+    def best(x, t):
+        return x * (t / 4 - (1 - t)) / ((1 - t) ** 2 + t**2 / 4)
+
+    x = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    errors = [
+        float((flow_matching.METHODS[method](best, x, torch.linspace(0, 1, n + 1).double()) / (x / 2) - 1).abs().max())
+        for n in (20, 40, 80)
+    ]
+    assert errors[0] < 0.1
+    for coarse, fine in pairwise(errors):
+        assert 0.9 * 2**order < coarse / fine < 2.6 * 2**order
+
+
+def test_each_sampler_of_flow_matching_asks_as_often_as_it_says():
+    one, asked = flow_matching.FlowMatching(gaussian(10), 0, width=8), []
+    one.network.register_forward_hook(lambda *_: asked.append(1))
+    for sampler, evaluations in one.samplers.items():
+        asked.clear()
+        one.sample(2, sampler=sampler)
+        assert len(asked) == evaluations, sampler
+    longest = max(one.samplers, key=one.samplers.__getitem__)
+    asked.clear()
+    one.sample(2, sampler=longest, steps=3)
+    assert len(asked) == 3 * one.evaluations
+
+
+def test_a_peer_is_tuned_over_what_it_lets_one_choose():
+    tried = race.grid(flow_matching.FlowMatching)
+    assert tried[0] == flow_matching.FlowMatching.defaults
+    assert {row["width"] for row in tried} == {512, 64}
+    assert len(tried) == 2 * len(race.grid(peers.EDM)) == 12
+    assert {*race.grid(peers.EDM)[0]} == {"learning_rate", "batch_size"}
+
+
 # --- the race
 
 
@@ -257,6 +330,7 @@ def test_tuning_tries_its_grid_and_puts_the_best_first(monkeypatch):
 
     class Peer(Runner):
         defaults = {"learning_rate": 1e-3, "batch_size": 100}  # noqa: RUF012
+        choices = {}  # noqa: RUF012
         name = "peer"
 
         def __init__(self, train, seed=0, usual="any", learning_rate=1e-3, batch_size=100):

@@ -2,6 +2,7 @@
 
     contender   what all contenders have in common, and the network that two of them share
     edm         the recipe of Karras et al. 2022, written out
+    flow_matching  flow matching as its authors do it in the plane, written out
     peers       the lab, diffusers, smalldiffusion, and who is missing
     race        seconds of training to a quality; the peers' tuning
     rates       points and steps a second, beside the machine's own matrix products; memory

@@ -116,7 +116,7 @@ def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> d
         if not rows:
             rows = race.tune(kind, race.judge(name, race.TUNING_DRAW), seconds)
             collect(rows, result["tuning"], "tuning", **more)
-        best[kind.name] = {key: rows[0][key] for key in ("learning_rate", "batch_size")}
+        best[kind.name] = {key: rows[0][key] for key in race.grid(kind)[0]}
         best[kind.name]["usual"] = rows[0]["sampler"]
     return best
 

@@ -26,6 +26,7 @@ class Contender:
         name: what it is called.
         package: what must be installed for it, besides the lab itself.
         defaults: its settings, among them `learning_rate` and `batch_size`.
+        choices: what else its tuning may choose, setting → values, the default first.
         samplers: its samplers and how often each asks the network.
         usual: the one of them that it is used with: the first, unless it is told otherwise.
         evaluations: how often one step of its samplers asks the network.
@@ -40,6 +41,7 @@ class Contender:
     name: ClassVar[str]
     package: ClassVar[str] = "torch"
     defaults: ClassVar[Settings]
+    choices: ClassVar[dict[str, tuple[int, ...]]] = {}
     evaluations: ClassVar[int] = 1
     block: ClassVar[int | None] = None
     workers: ClassVar[int] = 1

@@ -98,8 +98,9 @@ def tuning_table(result: Result, data: str) -> Table:
     for row in where(result["tuning"], data=data):
         cells = [_multiples([row[measure]]) for measure in (EVERY, *MEASURES)]
         rate, batch = number(row["learning_rate"]), number(row["batch_size"])
-        rows.append([row["contender"], rate, batch, row["sampler"], *cells])
-    return ["contender", "learning rate", "batch size", "sampler", EVERY, *MEASURES], rows
+        width = number(row["width"]) if "width" in row else "its own"
+        rows.append([row["contender"], rate, batch, width, row["sampler"], *cells])
+    return ["contender", "learning rate", "batch size", "width", "sampler", EVERY, *MEASURES], rows
 
 
 def plain_table(rows: list[Mapping[str, Any]]) -> Table:

@@ -1,4 +1,4 @@
-"""The lab and those it is set beside: diffusers, smalldiffusion, and the recipe of EDM."""
+"""The lab and those it is set beside: diffusers, smalldiffusion, the recipe of EDM, and flow matching."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.contender import Contender, ResidualNetwork, Settings
 from benchmarks.edm import EDM
+from benchmarks.flow_matching import FlowMatching
 from lab_utils import WORKERS
 from lab_utils.diffusion.along import Along
 from lab_utils.diffusion.network import DiffusionGenerator
@@ -195,7 +196,7 @@ class SmallDiffusion(Contender):
         return lambda way: self.network(torch.zeros(n, 2), torch.tensor(1.0))
 
 
-PEERS: tuple[type[Contender], ...] = (Diffusers, SmallDiffusion, EDM)
+PEERS: tuple[type[Contender], ...] = (Diffusers, SmallDiffusion, EDM, FlowMatching)
 CONTENDERS: dict[str, type[Contender]] = {kind.name: kind for kind in (Lab, LabAsItComes, LabOfThatSize, *PEERS)}
 
 

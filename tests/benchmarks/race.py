@@ -141,9 +141,13 @@ def compare_samplers(contender: Contender, jury: Judge, budget: float, seed: int
 
 
 def grid(kind: type[Contender]) -> list[dict[str, float]]:
-    """The learning rates and batch sizes that a peer is tuned over; its own are the first."""
+    """The learning rates, batch sizes and other choices that a peer is tuned over; its own are the first."""
     rate, batch = kind.defaults["learning_rate"], kind.defaults["batch_size"]
-    return [{"learning_rate": rate * r, "batch_size": batch * b} for b, r in product(BATCHES, RATES)]
+    return [
+        {**dict(zip(kind.choices, others, strict=True)), "learning_rate": rate * r, "batch_size": batch * b}
+        for others in product(*kind.choices.values())
+        for b, r in product(BATCHES, RATES)
+    ]
 
 
 def tune(kind: type[Contender], jury: Judge, budget: float) -> list[Row]:
