@@ -105,7 +105,7 @@ def _loss_fell_a_little(results: Results) -> tuple[str, str, str]:
         little = loss.low > 1 - LITTLE
         verdicts[name] = "true" if little else "false" if loss.high < 1 - LITTLE else f"not known: × {loss}"
         if little and share > 1 - LITTLE:
-            verdicts[name] += ", and it could not fall more"
+            verdicts[name] += ", and it could hardly fall more"
         parts.append(f"{name.capitalize()}: {share:.1%} of the loss is the floor; the rest is × {excess}.")
     return (
         agreed(verdicts),

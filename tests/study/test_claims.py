@@ -136,7 +136,7 @@ def test_the_check_of_the_shape_is_tried(monkeypatch):
 @pytest.mark.parametrize(
     ("early", "floor", "said"),
     [
-        (0.37, 0.36, "true, and it could not fall more"),
+        (0.37, 0.36, "true, and it could hardly fall more"),
         (0.37, 0.18, "true"),
         (0.74, 0.36, "false"),
     ],
@@ -161,7 +161,7 @@ def test_whether_the_samples_improved_markedly_is_read_off(late, said):
 
 def test_claims_about_training_are_read_off_the_table():
     found = claims_table(table())
-    assert found["verdict"]["The loss fell only a little."] == "true, and it could not fall more"
+    assert found["verdict"]["The loss fell only a little."] == "true, and it could hardly fall more"
     assert found["verdict"]["The quality of the samples improved markedly all the same."] == "true"
     assert found["verdict"]["That makes the learning less smooth."] == "true"
     assert "32.7%" in found["decides"]["The linear ᾱ reaches 0 too early."]
