@@ -21,7 +21,7 @@ mutants: $(VENV)/.test   # a test of the tests: small mistakes in five modules, 
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
-bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (three quarters of an hour)
+bench: $(VENV)/.lab      # set the lab beside its peers, on this machine: report/bench.html (hours; goes on where it was interrupted)
 	@$(MAKE) --no-print-directory $(VENV)/.bench || echo "Not all peers could be installed; the page says who is missing."
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench $(ARGS)
 
