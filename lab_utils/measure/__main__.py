@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import signal
 import sys
@@ -15,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 
 from lab_utils import SEED
+from lab_utils.base import options as kinds
 from lab_utils.base.files import in_a_line, write_whole
 from lab_utils.measure.compare import compare
 from lab_utils.measure.comparison import Comparison
@@ -45,21 +45,16 @@ def parser() -> argparse.ArgumentParser:
     against = parser.add_mutually_exclusive_group(required=True)
     against.add_argument("--real", metavar="FILE", help="real points, which the model has not seen")
     against.add_argument("--data", metavar="NAME", choices=["cities", *SHAPES], help="the lab's own: %(choices)s")
-    add("--columns", type=_columns, metavar="X,Y", help="those of x and y, by name or by number from 0")
-    add("--real-columns", type=_columns, metavar="X,Y", help="the same in --real and --train (default: --columns)")
+    add("--columns", type=kinds.names, metavar="X,Y", help="those of x and y, by name or by number from 0")
+    add("--real-columns", type=kinds.names, metavar="X,Y", help="the same in --real and --train (default: --columns)")
     add("--missing", choices=["raise", "drop"], default="raise", help="what becomes of rows without a value" + default)
     add("--train", metavar="FILE", help="points that the model has seen, to count copies; --data brings its own")
     add("--units", choices=["own", "normalised"], default="own", help="with --data, those of FILE" + default)
-    add("--measures", type=_columns, metavar="NAME,…", help="only these; W2 of large sets must be asked for")
-    add("--seed", type=int, default=SEED, metavar="N", help="of the shuffling" + default)
+    add("--measures", type=kinds.names, metavar="NAME,…", help="only these; W2 of large sets must be asked for")
+    add("--seed", type=kinds.seed, default=SEED, metavar="N", help="of the shuffling" + default)
     add("--out", type=Path, metavar="PAGE", help="also write a page with figures, which opens without a network")
     add("--json", metavar="FILE", help="also write the numbers as JSON; - is the standard output, without the table")
     return parser
-
-
-def _columns(text: str) -> list[str]:
-    """The names in `text`, split by commas; one with a comma in it is in double quotes."""
-    return next(csv.reader([text], skipinitialspace=True), [])
 
 
 def _read(options: argparse.Namespace) -> Asked:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from nbformat.v4 import new_notebook
 from tqdm import tqdm
 
 from lab_utils import THREADS
+from lab_utils.base import options as kinds
 from lab_utils.base.files import (
     DATA_OPTIONS_VARIABLE,
     DATA_VARIABLE,
@@ -77,21 +77,17 @@ def parser() -> argparse.ArgumentParser:
         help=f"a report about these points (CSV, .npy, Parquet, PNG or JPEG): runs {OWN}, unless --only",
     )
     which = "which columns of the table are x and y, by name or by number from 0; for instance lon,lat"
-    add("--columns", type=_columns, metavar="X,Y", help=which)
+    add("--columns", type=kinds.names, metavar="X,Y", help=which)
     add("--label", metavar="COLUMN", help="which column of the table has the classes of the points, by name or number")
     add("--missing", choices=("raise", "drop"), help="drop: leave out rows of the table that lack a value")
-    add("--timeout", type=int, default=1800, metavar="SECONDS", help="the most for one cell; 0: no limit" + default)
-    add("--threads", type=int, default=THREADS, metavar="N", help="threads of each kernel" + default)
+    most = "the most for one cell; 0: no limit"
+    add("--timeout", type=kinds.count_or_zero, default=1800, metavar="SECONDS", help=most + default)
+    add("--threads", type=kinds.count, default=THREADS, metavar="N", help="threads of each kernel" + default)
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
     add("--pdf", action="store_true", help="also print the report, as report.pdf in it; needs Chromium or Chrome")
     add("--without-solutions", action="store_true", help="leave out the exercises' solutions, for handing out")
     add("--save", action="store_true", help="also write the outputs back into the notebooks, in canonical form")
     return parser
-
-
-def _columns(text: str) -> list[str]:
-    """The columns in `text`, split by commas; one with a comma in its name is in double quotes."""
-    return next(csv.reader([text], skipinitialspace=True), [])
 
 
 def _data(path: Path | None, options: dict[str, Any]) -> dict[str, str]:

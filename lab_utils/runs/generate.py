@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lab_utils import SEED
+from lab_utils.base import options as kinds
+from lab_utils.base.arguments import is_whole
 from lab_utils.base.code import code_checksum
 from lab_utils.base.files import in_a_line, sha256
 from lab_utils.diffusion.conditional import given
@@ -111,8 +113,8 @@ def _on_cluster(scheduler: str, calls: Iterable[tuple[int, Call]], bar: tqdm[Any
 
 def _check(out: Path, n: int, seed: int) -> None:
     check(out, n)
-    if seed < 0:
-        raise ChunksError(f"the seed must be 0 or more, not {seed}")
+    if not is_whole(seed, least=0):
+        raise ChunksError(f"the seed must be a whole number of 0 or more, not {seed!r}")
 
 
 def generate(
@@ -195,21 +197,22 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab_utils.runs.generate", description=description, epilog=epilog)
     default = " (default: %(default)s)"
     add = parser.add_argument
-    add("--points", type=int, required=True, metavar="N", help="how many")
+    add("--points", type=kinds.count, required=True, metavar="N", help="how many")
     add("--out", type=Path, required=True, metavar="FILE", help=f"a new file that ends in {', '.join(FORMATS)}")
     add("--data", default="cities", help="cities, the name of a shape, or the path of a table" + default)
-    add("--columns", metavar="X,Y", help="of a table: those of x and y, by name or by number from 0")
+    add("--columns", type=kinds.names, metavar="X,Y", help="of a table: those of x and y, by name or by number from 0")
     add("--label", metavar="CLASS", help="only points of this class, from a model that is told classes in training")
     add(
         "--classes", metavar="COLUMN", help="of a table: that of the classes; cities have continents, a shape its parts"
     )
     add("--missing", choices=["raise", "drop"], default="raise", help="what becomes of rows without a value" + default)
-    add("--epochs", type=int, default=Recipe.epochs, metavar="N", help="how long to train" + default)
+    add("--epochs", type=kinds.count, default=Recipe.epochs, metavar="N", help="how long to train" + default)
     add("--sampler", choices=["ddpm", *SAMPLERS], default="sde", help="way from noise to data" + default)
     steps = ", ".join(f"{steps} for {name}" for name, (_, steps) in SAMPLERS.items())
-    add("--steps", type=int, metavar="N", help=f"of the sampler, at most (default: {steps}; ddpm takes all)")
-    add("--seed", type=int, default=SEED, metavar="N", help="the same seed gives the same points" + default)
-    add("--scheduler", metavar="ADDRESS", help="of a Dask scheduler; without one, this machine's cores do the work")
+    add("--steps", type=kinds.count, metavar="N", help=f"of the sampler, at most (default: {steps}; ddpm takes all)")
+    add("--seed", type=kinds.seed, default=SEED, metavar="N", help="the same seed gives the same points" + default)
+    cluster = "of a Dask scheduler; without one, this machine's cores do the work"
+    add("--scheduler", type=kinds.address, metavar="ADDRESS", help=cluster)
     add("--quiet", action="store_true", help="no progress bars")
     return parser
 
@@ -234,9 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         schedule = sigmoid()
         sampler = _sampler(schedule, options.sampler, options.steps)
         recipe = Recipe(epochs=options.epochs)
-        columns = options.columns.split(",") if options.columns else None
         label = _column_of_classes(options) if options.label else None
-        data = dataset(options.data, columns=columns, label=label, missing=options.missing)
+        data = dataset(options.data, columns=options.columns, label=label, missing=options.missing)
         if options.label:
             data.given(options.label)  # whether there are points of it, before a training, too
         network = DiffusionGenerator(schedule=schedule, classes=data.classes)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab_utils import WORKERS
+from lab_utils.base import options as kinds
 from lab_utils.base.files import PROJECT
 from lab_utils.study import sampler_study, spread, sweeps, target_study
 from lab_utils.study.running import RunsFailedError, code_version, run_table
@@ -35,10 +36,11 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=[*TABLES], default=[*TABLES], metavar="TABLE", help="of %(choices)s" + default)
     add("--sweeps", nargs="+", choices=[*sweeps.SWEEPS], default=[*sweeps.SWEEPS], help="of study; all unless given")
     add("--data", nargs="+", help="names of data sets (default: for each table its own)")
-    add("--seeds", type=int, default=sweeps.SEEDS, help="how many" + default)
+    add("--seeds", type=kinds.count, default=sweeps.SEEDS, help="how many" + default)
     add("--renew", action="store_true", help="make those runs again, too, that another version of the code made")
-    add("--scheduler", help="address of a Dask scheduler; without one, this machine's cores do the work")
-    add("--workers", type=int, default=WORKERS, help="processes on this machine" + default)
+    cluster = "of a Dask scheduler; without one, this machine's cores do the work"
+    add("--scheduler", type=kinds.address, metavar="ADDRESS", help=cluster)
+    add("--workers", type=kinds.count, default=WORKERS, help="processes on this machine" + default)
     add("--out", type=Path, default=PROJECT / "data", metavar="FOLDER", help="where the CSV files stand" + default)
     return options
 

@@ -246,6 +246,13 @@ def test_a_job_is_all_that_the_points_depend_on(out, monkeypatch, changes, said)
     assert torch.equal(read_points(out), POINTS)
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, True])
+def test_a_seed_that_is_none_is_refused_before_anything_is_drawn(out, drawn, seed):
+    with pytest.raises(ChunksError, match=f"the seed must be a whole number of 0 or more, not {seed!r}"):
+        make(out, seed=seed)
+    assert drawn == []
+
+
 def test_code_and_torch_are_part_of_the_job(out, monkeypatch):
     interrupted(monkeypatch, out)
     monkeypatch.setattr(torch, "__version__", "1.0")
@@ -360,14 +367,17 @@ def test_a_disk_or_cluster_that_fails_is_said_in_a_line(out, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--points", "0"], "the number of points must be a whole number of 1 or more, not 0"),
-        (["--points", "many"], "invalid int value: 'many'"),
+        (["--points", "0"], "argument --points: expected a whole number of 1 or more, not '0'"),
+        (["--points", "many"], "argument --points: expected a whole number of 1 or more, not 'many'"),
         (["--out", "points.txt"], "points.txt must end in .npy, .csv, .parquet"),
         (["--out", "nowhere/points.npy"], "can't write into the folder nowhere"),
-        (["--seed", "-1"], "the seed must be 0 or more, not -1"),
+        (["--seed", "-1"], "argument --seed: expected a whole number from 0 to 18446744073709551615, not '-1'"),
         (["--sampler", "ddpm", "--steps", "5"], "--steps goes with --sampler sde, dpm or ddim; ddpm takes all 1000"),
         (["--sampler", "sde", "--steps", "1"], "whole number of 2 or more, up to 1000, not 1"),
-        (["--epochs", "0"], "epochs must be a whole number of 1 or more, not 0"),
+        (["--epochs", "0"], "argument --epochs: expected a whole number of 1 or more, not '0'"),
+        (["--steps", "0"], "argument --steps: expected a whole number of 1 or more, not '0'"),
+        (["--scheduler", "nonsense"], "argument --scheduler: expected the address of a Dask scheduler, such as tcp://"),
+        (["--data", "my.csv", "--columns", ""], "my.csv"),
         (["--data", "nowhere.csv"], "can't read 'nowhere.csv'"),
         (
             ["--data", "cities", "--label", "Afrika"],
