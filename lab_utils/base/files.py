@@ -8,7 +8,9 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -60,6 +62,52 @@ def _told(path: Path) -> Iterator[None]:
         raise
 
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link that leads in a circle",
+}  # what may stand where a file is to be written, and must stay there
+
+
+def target(path: Path) -> Path:
+    """Where a file at `path` is to be written: there; or, if that is a link, where it leads.
+
+    Raises:
+        OSError: something else than a file stands there, which a file would take the place of.
+    """
+    end = _followed(path)
+    try:
+        kind = _KINDS.get(stat.S_IFMT(end.lstat().st_mode))
+    except OSError:  # there is nothing, or nothing that can be seen, as whoever writes will be told
+        return end
+    if kind:
+        raise OSError(f"{path} is {kind}, and stays what it is; name a file, or a new one")
+    return end
+
+
+def _followed(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work whether `write_whole` can write a file at `path`; nothing stays behind.
+
+    Raises:
+        OSError: it can't; as `write_whole`.
+    """
+    path = target(path)
+    with _told(path):
+        folder = next(folder for folder in path.parents if folder.exists())  # those below it can be made, then
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            error.filename = str(folder)  # it would name a file that nobody knows
+            raise
+
+
 def put(part: Path, path: Path) -> None:
     """Let the file at `part`, on the same disk, become `path`, in a way that a power failure can't undo later.
 
@@ -82,12 +130,14 @@ def write_whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, the file written there becomes `path`.
 
     When the block raises, the temporary file is removed and whatever stood at `path` before still stands there. So it
-    does when the process is killed, but then the temporary file stays (see `clear_parts`).
+    does when the process is killed, but then the temporary file stays (see `clear_parts`). A link stays a link: the
+    file that it leads to is written.
 
     Raises:
-        OSError: it can't be written; the message names the file, and a note says what is left and what to do.
+        OSError: it can't be written; the message names the file, and a note says what is left and what to do. Or
+            something else than a file stands there (see `target`), and the block has not begun.
     """
-    path = Path(path)
+    path = target(Path(path))
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     with _told(path):
         try:
@@ -115,16 +165,18 @@ def write_whole_folder(path: Path, marker: str) -> Iterator[Path]:
 
     When the block raises, the new folder goes away and the old one stays. A folder that was written here has in it an
     empty file with the name `marker`; only such a one is replaced. Unlike a file (see `put`), a folder can lose some of
-    its files to a power failure soon after: what stands in one can be made again.
+    its files to a power failure soon after: what stands in one can be made again. A link stays a link: the folder that
+    it leads to is replaced.
 
     Raises:
-        FolderError: `path` is a file, or a folder with something in it and without `marker`.
+        FolderError: `path` is no folder, or one with something in it and without `marker`.
     """
+    path = _followed(path)
     new, old = (path.with_name(f".{path.name}.{name}") for name in ("part", "old"))
     with alone_at([path]), _told(path):
         if old.exists() and not path.exists():  # a crash between the two renames below
             old.rename(path)
-        if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
+        if path.exists() and not (path / marker).exists() and not (path.is_dir() and not any(path.iterdir())):
             raise FolderError(f"{path} was not made by this command, so it is left alone; name a new or empty folder")
         for left in (new, old):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)

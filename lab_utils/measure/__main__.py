@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.base import options as kinds
-from lab_utils.base.files import in_a_line, write_whole
+from lab_utils.base.files import check_writable, in_a_line, target, write_whole
 from lab_utils.measure.compare import compare
 from lab_utils.measure.comparison import Comparison
 from lab_utils.measure.standings import SIZE, StandingsError, known, place, sentences
@@ -101,17 +101,23 @@ def _standing(found: Comparison, data: str | None) -> tuple[pd.DataFrame | None,
     return table, [others, *said.values()]
 
 
+def _written(options: argparse.Namespace) -> list[Path]:
+    return [Path(name) for name in (options.out, options.json) if name and str(name) != "-"]
+
+
 def _refused(options: argparse.Namespace) -> str:
-    """Why the options can't be: what is to be written is read, or a folder, or both are one; or no measure is named."""
+    """Why the options can't be: what is to be written is read, or no file, or both are one; or no measure is named."""
     if options.measures is not None and not options.measures:
         return "--measures names none; leave it out for all of them"
     read = {Path(name).resolve() for name in (options.generated, options.real, options.train) if name}
-    written = [Path(name) for name in (options.out, options.json) if name and str(name) != "-"]
+    written = _written(options)
     for path in written:
         if path.resolve() in read:
             return f"{path} is a file of points that is read; write to another one"
-        if path.is_dir():
-            return f"{path} is a folder; name a file in it"
+        try:
+            target(path)
+        except OSError as error:
+            return str(error)
     if len({path.resolve() for path in written}) < len(written):
         return f"--out and --json both name {written[0]}; name two files"
     return ""
@@ -134,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if refused := _refused(options):
         command.error(refused)
     try:
+        for path in _written(options):
+            check_writable(path)
         asked = _read(options)
         found = compare(asked.generated, asked.real, train=asked.train, names=options.measures, seed=options.seed)
         standing, said = _standing(found, options.data)

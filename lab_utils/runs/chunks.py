@@ -70,7 +70,7 @@ def check(out: Path, n: int) -> None:
         raise ChunksError(f"the number of points must be a whole number of 1 or more, not {n!r}")
     if out.suffix not in FORMATS:
         raise ChunksError(f"{out} must end in {', '.join(FORMATS)}, which says what kind of file to write")
-    if out.exists():
+    if out.exists() or out.is_symlink():  # also where the link leads to nothing yet
         raise ChunksError(f"{out} is there already; move it away, or name another file")
     try:
         tempfile.TemporaryFile(dir=out.parent).close()

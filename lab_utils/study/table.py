@@ -29,7 +29,7 @@ from typing import Any
 
 import pandas as pd
 
-from lab_utils.base.files import clear_parts, in_a_line, lock, sha256, write_whole
+from lab_utils.base.files import clear_parts, in_a_line, lock, sha256, target, write_whole
 
 FACTS = ("lab", "python", "torch", "processor", "seconds")  # the columns that tell where and how long a run ran
 
@@ -167,6 +167,7 @@ def add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
 
 
 def _add_run(path: Path, inputs: list[str], key: str, rows: Rows) -> None:
+    path = target(path)  # beside which a killed process leaves what it has half written
     with lock(path):
         clear_parts(path.parent, path.name)
         table = read(path)

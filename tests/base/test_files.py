@@ -16,6 +16,7 @@ from lab_utils.base.files import (
     PROJECT,
     FolderError,
     cache_folder,
+    check_writable,
     clear_parts,
     in_a_line,
     lock,
@@ -217,7 +218,167 @@ def test_where_a_folder_cannot_be_synced_the_file_is_written_all_the_same(tmp_pa
     assert everything(tmp_path) == ["c.txt"]
 
 
+# --- what stands where a file is to be written
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of this kind are POSIX's")
+POSSIBLE = [write_whole, check_writable]
+
+
+def attempt(write, path):
+    """Write there, or look whether one could."""
+    if write is check_writable:
+        check_writable(path)
+    else:
+        with write_whole(path) as part:
+            part.write_text("new")
+
+
+@posix
+@pytest.mark.parametrize("write", POSSIBLE)
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_stays_a_pipe(tmp_path, write, linked):
+    """A file took the place of whatever was named, be it /dev/null."""
+    pipe = path = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    before = pipe.stat()
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    with pytest.raises(OSError, match=f"{path.name} is a pipe, and stays what it is; name a file, or a new one"):
+        attempt(write, path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert pipe.stat().st_ino == before.st_ino
+    assert everything(tmp_path) == (["link", "pipe"] if linked else ["pipe"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (stat.S_IFCHR, "a device"),
+        (stat.S_IFBLK, "a device"),
+        (stat.S_IFSOCK, "a socket"),
+        (stat.S_IFDIR, "a folder"),
+    ],
+)
+@pytest.mark.parametrize("write", POSSIBLE)
+def test_nothing_but_a_file_is_replaced_by_a_file(tmp_path, monkeypatch, write, kind, name):
+    """The devices are made up: what a test would do to a real one by mistake, everybody would have to live with."""
+    path = tmp_path / "full"
+    path.write_text("never read")
+    lstat = Path.lstat
+
+    def made_up(self):
+        found = lstat(self)
+        return os.stat_result((kind | 0o666, *found[1:])) if self == path else found
+
+    monkeypatch.setattr(Path, "lstat", made_up)
+    with pytest.raises(OSError, match=f"full is {name}, and stays what it is"):
+        attempt(write, path)
+    assert path.read_text() == "never read"
+    assert everything(tmp_path) == ["full"]
+
+
+@pytest.mark.parametrize("write", POSSIBLE)
+def test_a_folder_is_refused_before_the_block_and_not_after_hours_of_work(tmp_path, write):
+    (tmp_path / "here").mkdir()
+    with pytest.raises(OSError, match="here is a folder"):
+        attempt(write, tmp_path / "here")
+
+
+@posix
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("hops", [1, 2])
+def test_a_link_stays_a_link_and_what_it_leads_to_is_written_whole(tmp_path, there, hops):
+    """Such as a table that stands on another disk, of which the folder has a link only."""
+    (tmp_path / "far").mkdir()
+    end = path = tmp_path / "far" / "c.txt"
+    if there:
+        end.write_text("old")
+    for hop in range(hops):
+        link = tmp_path / f"link{hop}.txt"
+        link.symlink_to(os.path.relpath(path, tmp_path))
+        path = link
+
+    def fail():
+        with write_whole(path) as part:
+            part.write_text("hal")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        fail()
+    assert end.exists() == there
+    with write_whole(path) as part:
+        assert part.parent == end.parent, "on the same disk, so that moving it is one step"
+        part.write_text("new")
+    assert path.is_symlink()
+    assert end.read_text() == path.read_text() == "new"
+    assert not end.is_symlink()
+    assert everything(tmp_path / "far") == ["c.txt"]
+
+
+@posix
+@pytest.mark.parametrize("write", POSSIBLE)
+def test_a_link_that_leads_in_a_circle_is_refused(tmp_path, write):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="a is a link that leads in a circle"):
+        attempt(write, tmp_path / "a")
+    assert everything(tmp_path) == ["a", "b"]
+
+
+def test_what_can_be_written_is_found_out_and_nothing_stays_behind(tmp_path, monkeypatch):
+    old = tmp_path / "old.csv"
+    old.write_text("old")
+    for path in (old, tmp_path / "new.csv", tmp_path / "deep" / "deeper" / "new.csv"):
+        check_writable(path)
+    monkeypatch.chdir(tmp_path)
+    check_writable(Path("new.csv"))
+    assert everything(tmp_path) == ["old.csv"]
+    assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("old.csv/new.csv", "old.csv"), ("old.csv/a/b/new.csv", "old.csv"), ("read only/new.csv", "")]
+)
+def test_a_place_that_cannot_be_written_is_named_with_what_to_do(tmp_path, monkeypatch, name, folder):
+    """A file in the place of a folder; and a folder without permission, which an administrator has anyway."""
+    (tmp_path / "old.csv").write_text("old")
+
+    def refused(dir):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/tmp81wz")
+
+    if not folder:
+        monkeypatch.setattr("lab_utils.base.files.tempfile.TemporaryFile", refused)
+    with pytest.raises(OSError, match="Not a directory" if folder else "Permission denied") as caught:
+        check_writable(tmp_path / name)
+    place = str(tmp_path / folder)
+    assert f": '{place}'; {tmp_path / name} was not written" in in_a_line(caught.value)
+    assert "see to it that its folder can be written" in in_a_line(caught.value)
+    assert everything(tmp_path) == ["old.csv"]
+
+
 # --- whole folders
+
+
+@posix
+def test_a_link_to_a_folder_stays_a_link_and_that_folder_is_replaced(tmp_path):
+    far, link = tmp_path / "disk" / "report", tmp_path / "report"
+    with write_whole_folder(far, ".mine") as new:
+        (new / "old").touch()
+    link.symlink_to(far)
+    with write_whole_folder(link, ".mine") as new:
+        (new / "new").touch()
+    assert link.is_symlink()
+    assert everything(tmp_path) == ["disk", "disk/report", "disk/report/.mine", "disk/report/new", "report"]
+
+
+@posix
+def test_what_is_no_folder_is_refused_before_a_folder_is_made(tmp_path):
+    path = tmp_path / "report"
+    os.mkfifo(path)
+    with pytest.raises(FolderError, match="was not made by this command"), write_whole_folder(path, ".mine"):
+        pytest.fail("not even begun")
+    assert everything(tmp_path) == ["report"]
 
 
 def test_two_that_make_the_same_folder_wait_for_each_other_and_say_so(tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -217,7 +218,7 @@ def test_a_large_file_takes_bounded_memory(files):
         (["--out", "mine.csv"], "mine.csv is a file of points that is read; write to another one"),
         (["--json", "./real.csv"], "real.csv is a file of points that is read; write to another one"),
         (["--out", "x.html", "--json", "x.html"], "--out and --json both name x.html; name two files"),
-        (["--out", "."], ". is a folder; name a file in it"),
+        (["--out", "."], ". is a folder, and stays what it is; name a file, or a new one"),
         (["--measures", ""], "--measures names none; leave it out for all of them"),
     ],
 )
@@ -228,6 +229,28 @@ def test_nothing_is_written_over_points_that_are_read(files, capsys, arguments, 
     assert stopped.value.code == 2
     assert reason in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of this kind are POSIX's")
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_pipe_is_not_replaced_by_a_file(files, capsys, option):
+    os.mkfifo("pipe")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["mine.csv", "--real", "real.csv", option, "pipe"])
+    assert stopped.value.code == 2
+    assert "pipe is a pipe, and stays what it is; name a file, or a new one" in capsys.readouterr().err
+    assert Path("pipe").is_fifo()
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(files, capsys, monkeypatch, option):
+    """Not after the minutes that large sets take."""
+    monkeypatch.setattr(command, "compare", lambda *_, **__: pytest.fail("measured"))
+    arguments = ["mine.csv", "--columns", "lon,lat", "--real", "real.csv", "--real-columns", "u,v"]
+    assert command.main([*arguments, option, "mine.csv/found"]) == 1
+    said = capsys.readouterr().err
+    assert "Not a directory: 'mine.csv'; mine.csv/found was not written" in said
+    assert said.count("\n") == 1
 
 
 def test_copies_of_training_points_are_said(files, capsys):

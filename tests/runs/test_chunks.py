@@ -171,15 +171,17 @@ def test_two_processes_do_not_make_the_same_file(chunks):
         ("points.txt", 5, r"points.txt must end in .npy, .csv, .parquet"),
         ("points", 5, "must end in"),
         ("old.npy", 5, "old.npy is there already; move it away, or name another file"),
+        ("link.npy", 5, "link.npy is there already; move it away, or name another file"),
         ("nowhere/points.npy", 5, "can't write into the folder .*nowhere .No such file.*; name another"),
         ("old.npy/points.npy", 5, "can't write into the folder .*old.npy .Not a directory"),
     ],
 )
 def test_a_file_that_cannot_be_made_is_refused_before_anything_is_done(tmp_path, name, n, said):
     (tmp_path / "out" / "old.npy").write_text("precious")
+    (tmp_path / "out" / "link.npy").symlink_to(tmp_path / "not yet.npy")  # a file would take the place of the link
     with pytest.raises(ChunksError, match=said):
         check(tmp_path / "out" / name, n)
     with pytest.raises(ChunksError, match=said), Chunks(tmp_path / "out" / name, n, 4).open(ABOUT):
         pytest.fail("opened")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["old.npy"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["link.npy", "old.npy"]
     assert (tmp_path / "out" / "old.npy").read_text() == "precious"
