@@ -2,8 +2,12 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -19,10 +23,12 @@ from benchmarks import (
     race,
     rates,
     sizes,
+    stored,
     summaries,
     verdicts,
 )
 
+from lab_utils.base.files import lock
 from lab_utils.points.dataset import Dataset
 from lab_utils.report.__main__ import MARKER
 
@@ -562,66 +568,360 @@ def test_the_page_holds_the_verdicts_and_who_is_missing():
     assert "not finished" in text
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ({"cities": 5}, "Medians over 5 seeds (of rates: 3 rounds); in brackets, the smallest and the largest: an "
+         "interval that holds the true median with a chance of 94 %."),
+        ({"cities": 5, "spiral": 2}, "Medians over 2 to 5 seeds (of rates: 3 rounds); in brackets, the smallest and "
+         "the largest: an interval that holds the true median with a chance of 50 % or more."),
+        ({"cities": 1}, "Medians over 1 seeds (of rates: 3 rounds); in brackets, the smallest and the largest."),
+        ({}, "Medians over 0 seeds (of rates: 3 rounds); in brackets, the smallest and the largest."),
+    ],
+)  # fmt: skip
+def test_the_page_counts_the_seeds_that_have_raced_and_not_those_that_were_asked_for(seeds, said):
+    """A run may have had more seeds on one data set than on another, or be interrupted."""
+    run = made_up()
+    rows = [row for row in run["samplers"] if row["seed"] == 0]
+    run["samplers"] = [{**row, "data": data, "seed": k} for data, n in seeds.items() for k in range(n) for row in rows]
+    assert f"{said}" in page.render(run)
+
+
+def asked(out, *options):
+    return bench.parser().parse_args(["--out", str(out), *options])
+
+
+def a_look(**more):
+    return dict.fromkeys((*race.MEASURES, race.EVERY), 1.0) | more
+
+
+def half_a_run(out, *options, **changes):
+    """The JSON of a run that has raced on the cities with one seed."""
+    result = stored.empty(asked(out, *options), peers.missing())
+    result["training_points"] = {name: a_look() for name in result["data"]}
+    row = {"data": "cities", "seed": 0, "contender": "lab", "seconds": 1.0}
+    result["race"] = [a_look(**row, checkpoint=1.0)]
+    result["samplers"] = [a_look(**row, sampler="any", usual="any", evaluations=9)]
+    return result | changes
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Races that take no time: those that were run, as (data, seed), in order."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))  # the locks stand there
+    found = []
+
+    class Judge(Jury):
+        def __init__(self, name):
+            self.name, self.data = name, SimpleNamespace(train=gaussian(50))
+
+    def one_race(contenders, jury, budget, seed):
+        if (jury.name, seed) in found.stop:
+            found.stop.clear()
+            raise KeyboardInterrupt
+        found.append((jury.name, seed))
+        yield a_look(contender="lab", checkpoint=1.0, seconds=1.0, points=1)
+
+    def one_sampler(one, jury, budget, seed):
+        yield a_look(sampler="any", evaluations=9, seconds=1.0)
+
+    class Found(list):
+        stop = set()  # noqa: RUF012
+
+    found = Found()
+    monkeypatch.setattr(race, "judge", lambda name, draw: Judge(name))
+    monkeypatch.setattr(race, "race", one_race)
+    monkeypatch.setattr(race, "compare_samplers", one_sampler)
+    return found
+
+
+def races(out, *options, data=("cities",), seeds=3):
+    return ["--parts", "race", "--tuning", "0", "--seeds", str(seeds), "--data", *data, "--out", str(out), *options]
+
+
 def test_a_page_of_nothing_yet_can_be_written(tmp_path):
-    options = bench.parser().parse_args(["--out", str(tmp_path), "--data", "cities"])
-    result = bench.empty(options, {"diffusers": "not here"})
-    result["training_points"]["cities"] = dict.fromkeys((*race.MEASURES, race.EVERY), 1.0)
-    bench.save(result, tmp_path)
+    result = stored.empty(asked(tmp_path, "--data", "cities"), {"diffusers": "not here"})
+    result["training_points"]["cities"] = a_look()
+    stored.save(result, tmp_path)
     assert "diffusers" not in result["settings"]
-    stored = json.loads((tmp_path / "bench.json").read_text())
-    assert stored["missing"] == {"diffusers": "not here"}
-    assert (tmp_path / MARKER).exists()  # so `make report` may replace the folder
+    assert stored.read(tmp_path / "bench.json")["missing"] == {"diffusers": "not here"}
     assert "This run is not finished" in (tmp_path / "bench.html").read_text()
 
 
-def test_a_run_that_was_interrupted_goes_on_with_what_it_has(tmp_path, monkeypatch, capsys):
-    raced = []
-
-    def one_race(contenders, jury, budget, seed):
-        if len(raced) == 1 and seed == 1:
-            raced.append("interrupted")
-            raise KeyboardInterrupt
-        raced.append(seed)
-        row = {"contender": "lab", "checkpoint": 1.0, "seconds": 1.0, "points": 1}
-        yield row | dict.fromkeys((*race.MEASURES, race.EVERY), 1.0)
-
-    def one_sampler(one, jury, budget, seed):
-        row = {"sampler": "any", "evaluations": 9, "seconds": 1.0}
-        yield row | dict.fromkeys((*race.MEASURES, race.EVERY), 1.0)
-
-    jury = Jury()
-    jury.data = SimpleNamespace(train=gaussian(50))
-    monkeypatch.setattr(race, "judge", lambda name, draw: jury)
-    monkeypatch.setattr(race, "race", one_race)
-    monkeypatch.setattr(race, "compare_samplers", one_sampler)
-    command = ["--parts", "race", "--tuning", "0", "--seeds", "3", "--data", "cities", "--out", str(tmp_path)]
-    assert bench.main(command) == 130
-    bench.main(command)
-    assert raced == [0, "interrupted", 1, 2]
+def test_a_run_that_was_interrupted_goes_on_with_what_it_has(tmp_path, made, capsys):
+    made.stop.add(("cities", 1))
+    assert bench.main(races(tmp_path)) == 130
+    assert f"Interrupted. What was measured is in {tmp_path / 'bench.html'}" in capsys.readouterr().out
+    assert not stored.read(tmp_path / "bench.json")["finished"]
+    bench.main(races(tmp_path))
+    assert made == [("cities", 0), ("cities", 1), ("cities", 2)]
     assert "1 of 3 races are there" in capsys.readouterr().out
-    result = json.loads((tmp_path / "bench.json").read_text())
+    result = stored.read(tmp_path / "bench.json")
     assert result["finished"]
     assert [row["seed"] for row in result["race"]] == [0, 1, 2]
-    bench.main(command)  # nothing was left to do, so this is another run
-    assert raced[4:] == [0, 1, 2]
+    assert result["options"]["tuning"] == 0
 
 
-def test_a_run_with_other_options_begins_anew(tmp_path):
-    options = bench.parser().parse_args(["--out", str(tmp_path), "--data", "cities"])
-    result = bench.empty(options, {})
-    result["samplers"] = [{"data": "cities", "seed": 0}]
-    (tmp_path / "bench.json").write_text(json.dumps(result))
-    assert bench.begun(options, {}) == json.loads(json.dumps(result))
-    options.budget = 7.0
-    assert bench.begun(options, {})["samplers"] == []
+def test_what_is_there_is_kept_and_what_is_missing_is_added(tmp_path, made, capsys):
+    """Hours of races are not lost because somebody asks for one data set more; nor measured twice."""
+    bench.main(races(tmp_path))
+    bench.main(races(tmp_path))
+    assert "3 of 3 races are there" in capsys.readouterr().out
+    assert len(made) == 3, "nothing was missing"
+    bench.main(races(tmp_path, data=["moons", "cities"], seeds=2))
+    assert made[3:] == [("moons", 0), ("moons", 1)]
+    assert "2 of 4 races are there" in capsys.readouterr().out
+    bench.main(races(tmp_path, data=["moons"], seeds=3))
+    assert made[5:] == [("moons", 2)]
+    result = stored.read(tmp_path / "bench.json")
+    assert result["finished"]
+    assert result["data"] == ["cities", "moons"] == [*result["training_points"]]
+    assert Counter((row["data"], row["seed"]) for row in result["race"]) == Counter(made)
+    assert "Medians over 3 seeds" in (tmp_path / "bench.html").read_text()
+    assert sorted(path.name for path in tmp_path.glob("bench*")) == ["bench.html", "bench.json"]
+
+
+def test_rates_memory_and_sizes_are_added_to_races_and_rounds_to_rounds(tmp_path, made, monkeypatch):
+    asked_for = []
+
+    def rounds(kinds, n):
+        asked_for.append(n)
+        yield from (
+            {
+                "round": k + 1,
+                "contender": "lab",
+                "what": "training",
+                "n": 5,
+                "threads": 1,
+                "rate": 9.0,
+                "products": 10.0,
+            }
+            for k in range(n)
+        )
+
+    def sizes_of(counts=sizes.COUNTS):
+        asked_for.append("sizes")
+        yield {"n": 1000, "seconds": 1.0, "peak": 300.0}
+        if broken:
+            raise RuntimeError("no room")
+
+    memory = {"before": 1.0, "peak": 2.0}
+    monkeypatch.setattr(rates, "measure", rounds)
+    monkeypatch.setattr(
+        rates, "memory", lambda name, n: asked_for.append(name) or {"contender": name, "n": n, **memory}
+    )
+    monkeypatch.setattr(sizes, "measure", sizes_of)
+    monkeypatch.setattr(sizes, "missing", lambda: "")
+    bench.main(races(tmp_path))
+    more = ["--parts", "rates", "sizes", "--tuning", "0", "--data", "cities", "--out", str(tmp_path)]
+    broken = True
+    bench.main([*more, "--rounds", "2"])
+    first = stored.read(tmp_path / "bench.json")
+    assert first["missing"]["sizes"] == "no room"
+    assert len(first["sizes"]) == 1, "what could be measured"
+    broken = False
+    bench.main([*more, "--rounds", "5"])
+    bench.main([*more, "--rounds", "3"])
+    result = stored.read(tmp_path / "bench.json")
+    assert [step for step in asked_for if step not in peers.CONTENDERS] == [2, "sizes", 3, "sizes"]
+    assert [row["round"] for row in result["rates"]] == [1, 2, 3, 4, 5]
+    assert {row["contender"] for row in result["memory"]} == peers.CONTENDERS.keys() - peers.missing().keys()
+    assert len(result["memory"]) == len({(row["contender"], row["n"]) for row in result["memory"]})
+    assert len(result["sizes"]) == 1
+    assert "sizes" not in result["missing"]
+    assert len(made) == len(result["samplers"]) / len({row["contender"] for row in result["samplers"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"options": {"budget": 7.0, "tuning": 8.0}}, "other budget"),
+        ({"code": ["0.1.0+12345678"] * 3}, "other code"),
+        ({"facts": {"Processor": "abacus"}}, "other processor"),
+        ({"missing": {"nobody": "not here"}}, "other missing"),
+    ],
+)
+def test_another_run_begins_anew_and_keeps_the_one_that_stands_there(tmp_path, capsys, change, why):
+    """An hour's work was overwritten by a command with another option."""
+    old, options = half_a_run(tmp_path, "--data", "cities", **change), asked(tmp_path, "--data", "cities")
+    for name, text in (("bench.json", json.dumps(old)), ("bench.html", "its page"), ("bench.1.html", "older")):
+        (tmp_path / name).write_text(text)
+    new = stored.begun(options, peers.missing())
+    assert new["race"] == new["samplers"] == []
+    assert f"bench.json is of another run ({'other ' if 'facts' not in change else ''}" in capsys.readouterr().out
+    assert why in stored.differences(old, new)
+    assert json.loads((tmp_path / "bench.json").read_text()) == old, "nothing is new yet"
+    new["training_points"] = {"cities": a_look()}
+    for _ in range(2):
+        stored.save(new, tmp_path)
+    assert f"another run, which is kept, with its page, as {tmp_path / 'bench.2.json'}\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "bench.2.json").read_text()) == old
+    assert (tmp_path / "bench.2.html").read_text() == "its page"
+    assert (tmp_path / "bench.1.html").read_text() == "older"
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["bench.2.json", "bench.json"]
+
+
+def test_a_run_of_other_data_parts_seeds_and_rounds_is_the_same_run(tmp_path):
+    """And a whole number of seconds is the same as such a float, as somebody may write it who joins two runs."""
+    old = half_a_run(tmp_path, "--data", "cities", "--parts", "race", "--seeds", "2", "--rounds", "3")
+    old["options"]["budget"] = int(old["options"]["budget"])
+    (tmp_path / "bench.json").write_text(
+        json.dumps(old | {"finished": True, "missing": {**old["missing"], "sizes": "?"}})
+    )
+    found = stored.begun(asked(tmp_path, "--data", "moons", "--seeds", "9"), peers.missing())
+    assert found["samplers"] == old["samplers"]
+    assert found["data"] == ["cities", "moons"]
+    assert not found["finished"]
+
+
+def test_a_json_that_was_damaged_while_the_run_went_on_is_not_overwritten_either(tmp_path):
+    result = half_a_run(tmp_path, "--data", "cities")
+    stored.save(result, tmp_path)
+    (tmp_path / "bench.json").write_text("notes")
+    stored.save(result, tmp_path)
+    assert (tmp_path / "bench.1.json").read_text() == "notes"
+    assert stored.read(tmp_path / "bench.json")["race"] == result["race"]
+
+
+def without(name):
+    return lambda run: run.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("{", "Expecting property name"),
+        (b"\xff", "can't decode byte 0xff"),
+        ("[1, 2]", "it has no names"),
+        ("{}", "it has no proper finished, data, rates"),
+        (without("tuning"), "it has no proper tuning"),
+        (lambda run: run.update(race=None), "it has no proper race"),
+        (lambda run: run["options"].pop("budget"), "the option budget is no number"),
+        (lambda run: run["options"].update(tuning=math.nan), "the option tuning is no number"),
+        (lambda run: run["race"].append("a row"), "row 2 of race has no proper data, seed"),
+        (lambda run: run["race"][0].pop("blur"), "row 1 of race has no proper blur"),
+        (lambda run: run["race"][0].update(blur="sharp"), "row 1 of race has no proper blur"),
+        (lambda run: run["samplers"][0].update(contender=5), "row 1 of samplers has no proper contender"),
+        (lambda run: run["samplers"][0].update(seed=None), "row 1 of samplers has no proper seed"),
+        (lambda run: run["sizes"].append({"n": 5, "seconds": 1}), "row 1 of sizes has no proper peak"),
+        (lambda run: run["training_points"].clear(), "what the training points of cities read is not there"),
+        (lambda run: run["race"][0].update(data="moons"), "what the training points of moons read is not there"),
+        (lambda run: run["data"].append(7), "what the training points of 7 read is not there"),
+    ],
+)
+@pytest.mark.parametrize("options", [["--again"], ["--parts", "race"]])
+def test_a_damaged_json_is_a_sentence_and_stays_as_it_is(tmp_path, made, capsys, damage, said, options):
+    path = tmp_path / "bench.json"
+    if callable(damage):
+        run = half_a_run(tmp_path, "--data", "cities")
+        damage(run)
+        damage = json.dumps(run)
+    path.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    before = path.read_bytes()
+    assert bench.main(["--out", str(tmp_path), "--data", "cities", *options]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"{path} can't be read as a run of the benchmark: ")
+    assert said in line
+    assert line.endswith("mend it or move it away, or name another folder with --out\n")
+    assert line.count("\n") == 1
+    assert path.read_bytes() == before
+    assert made == []
+
+
+def test_a_row_of_points_that_are_not_finite_is_no_damage(tmp_path):
+    run = half_a_run(tmp_path, "--data", "cities")
+    run["race"].append({**run["race"][0], **dict.fromkeys((*race.MEASURES, race.EVERY)), "checkpoint": 2.0})
+    stored.save(run, tmp_path)
+    assert stored.read(tmp_path / "bench.json") == json.loads(json.dumps(run))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--budget", "-1"], "argument --budget: expected a number of seconds above 0, not '-1'"),
+        (["--budget", "0"], "argument --budget: expected a number of seconds above 0, not '0'"),
+        (["--budget", "nan"], "argument --budget: expected a number of seconds above 0, not 'nan'"),
+        (["--tuning", "-0.5"], "argument --tuning: expected a number of seconds, 0 or more, not '-0.5'"),
+        (["--tuning", "inf"], "argument --tuning: expected a number of seconds, 0 or more, not 'inf'"),
+        (["--seeds", "0"], "argument --seeds: expected a whole number of 1 or more, not '0'"),
+        (["--rounds", "0"], "argument --rounds: expected a whole number of 1 or more, not '0'"),
+        (["--data", "nowhere"], "argument --data: invalid choice: 'nowhere' (choose from "),
+        (["--parts", "all"], "argument --parts: invalid choice: 'all' (choose from "),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_measured(tmp_path, made, capsys, options, said):
+    with pytest.raises(SystemExit) as end:
+        bench.main([*races(tmp_path / "new"), *options])
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert made == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_measured(tmp_path, made, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert bench.main(races(tmp_path / "file")) == 1
+    assert f"Not a directory: '{tmp_path / 'file'}'; " in capsys.readouterr().err
+    assert bench.main(["--again", "--out", str(tmp_path / "new")]) == 1
+    assert f"there is no {tmp_path / 'new' / 'bench.json'}; run the benchmark first" in capsys.readouterr().err
+    assert made == []
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path, made, capsys):
+    with lock(tmp_path / "bench.json"):
+        assert bench.main(races(tmp_path)) == 1
+    assert f"another process measures into {tmp_path}; wait for it" in capsys.readouterr().err
+    assert made == []
+
+
+@pytest.mark.parametrize("there", [None, "nothing", "an older page", "somebody's thesis"])
+def test_only_a_folder_of_its_own_gets_the_mark_by_which_a_report_may_replace_it(tmp_path, there):
+    """`make report` replaces a folder with that mark as a whole, and what else stands in it is gone."""
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    if there == "an older page":
+        (out / MARKER).touch()
+    if there == "somebody's thesis":
+        (out / "thesis.txt").write_text("years of work")
+    for _ in range(2):
+        stored.save(half_a_run(out, "--data", "cities"), out)
+    assert (out / MARKER).exists() == (there != "somebody's thesis")
+    assert (out / "bench.html").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking")
+def test_a_polite_end_is_an_interruption(tmp_path):
+    """As Ctrl-C: what was measured is in the folder, a line says so, and nothing else does."""
+    code = (
+        "import runpy, sys, time, benchmarks.race\n"
+        "def judge(*_):\n    print('measuring', flush=True)\n    time.sleep(120)\n"
+        "benchmarks.race.judge = judge\n"
+        f"sys.argv = ['bench', '--out', {str(tmp_path / 'out')!r}, '--parts', 'race']\n"
+        "runpy.run_module('benchmarks.bench', run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "DDPM_LAB_CACHE": str(tmp_path / "cache")}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment) as process:
+        lines = iter(process.stdout.readline, "")
+        while "measuring" not in next(lines):
+            pass
+        process.send_signal(signal.SIGTERM)
+        said = [*lines]
+    assert process.returncode == 130, said
+    assert [line for line in said if line.strip()] == ["Interrupted. Nothing is measured yet\n"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_says_what_it_found_and_fails_when_the_lab_is_slow(tmp_path, capsys):
-    (tmp_path / "bench.json").write_text(json.dumps(made_up()))
+    run = made_up()
+    (tmp_path / "bench.json").write_text(json.dumps(run))
     assert bench.main(["--again", "--out", str(tmp_path)]) == 1
     assert "NO  the lab as it comes, sampling" in capsys.readouterr().out
-    quick = made_up()
-    for row in quick["rates"]:
+    assert json.loads((tmp_path / "bench.json").read_text()) == run, "only the page is written again"
+    for row in run["rates"]:
         row["rate"] *= 2
-    (tmp_path / "bench.json").write_text(json.dumps(quick))
+    (tmp_path / "bench.json").write_text(json.dumps(run))
     assert bench.main(["--again", "--out", str(tmp_path)]) == 0

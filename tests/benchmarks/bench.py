@@ -1,97 +1,31 @@
 """The command behind `make bench`: one run, one page, one JSON with every raw number.
 
 The JSON and the page are written anew after each part, so a run that is interrupted can be read, and the same command
-goes on with it. Ends with 1 when the lab is slower than it promises for two cores, be it beside whomever.
+goes on with it; with other data sets, more seeds or another part it adds what is missing. A run that is finished is
+not measured again: another folder, or moving bench.json away, begins a new one. Ends with 1 when the lab is slower than
+it promises for two cores, be it beside whomever.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import page, peers, race, rates, sizes
+from benchmarks import peers, race, rates, sizes
+from benchmarks.stored import NAME, PAGE, PARTS, BenchError, Result, begun, raced, read, save, write_page
 from benchmarks.verdicts import verdicts
-from lab_utils import THREADS, WORKERS
-from lab_utils.base.files import PROJECT, write_whole
-from lab_utils.report.__main__ import MARKER
-from lab_utils.report.pages import facts
-from lab_utils.study.running import code_version
-
-Result = dict[str, Any]
+from lab_utils.base import options as kinds
+from lab_utils.base.files import PROJECT, check_writable, in_a_line, lock
+from lab_utils.points.shapes import SHAPES
 
 DATA = ("cities", "spiral")
-PARTS = ("rates", "race", "sizes")
-LIBRARIES = ("diffusers", "smalldiffusion", "accelerate")
-
-
-def empty(options: argparse.Namespace, absent: dict[str, str]) -> Result:
-    """What a run knows before it has measured anything."""
-    kinds = {name: kind for name, kind in peers.CONTENDERS.items() if name not in absent}
-    chosen = {name: value for name, value in vars(options).items() if name not in ("out", "again")}
-    return {
-        "finished": False,
-        "code": [code_version(part) for part in (race.race, rates.measure, sizes.measure)],  # not of the page
-        "data": options.data,
-        "options": chosen,
-        "facts": facts() | {"Threads": f"{THREADS} to train, {WORKERS} workers to sample", "Peers": _versions()},
-        "settings": {name: kind.defaults for name, kind in kinds.items()},
-        "missing": absent,
-        "training_points": {},
-        **{part: [] for part in ("rates", "memory", "tuning", "race", "samplers", "sizes")},
-    }
-
-
-def begun(options: argparse.Namespace, absent: dict[str, str]) -> Result:
-    """What a run with the same options, code and machine had measured when it was interrupted; or nothing yet."""
-    new, path = empty(options, absent), options.out / "bench.json"
-    if not path.is_file():
-        return new
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["finished"] or _identity(found) != _identity(json.loads(json.dumps(new))):
-        return new
-    print(f"Goes on with {path}: {len(_races(found))} of {len(options.data) * options.seeds} races are there.")
-    return found
-
-
-def _identity(result: Result) -> Result:
-    """What must be the same, for numbers of two runs to be one run's."""
-    facts = {name: value for name, value in result["facts"].items() if name not in ("Made", "Commit")}
-    return {name: result.get(name) for name in ("code", "options", "settings", "missing")} | facts
-
-
-def _races(result: Result) -> set[tuple[str, int]]:
-    """The races that are whole: those that have the samplers, too."""
-    return {(row["data"], row["seed"]) for row in result["samplers"]}
-
-
-def _versions() -> str:
-    found = []
-    for name in LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name} missing")
-    return ", ".join(found)
-
-
-def save(result: Result, out: Path) -> None:
-    """Write the page and the JSON."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).touch()  # else `make report` would take the folder for somebody's own, and refuse it
-    for name, text in [
-        ("bench.json", json.dumps(result, indent=1, allow_nan=False)),
-        ("bench.html", page.render(result)),
-    ]:
-        with write_whole(out / name) as part:
-            part.write_text(text, encoding="utf-8")
 
 
 def collect(rows: Iterable[Result], into: list[Result], label: str, **more: Any) -> None:
@@ -101,10 +35,19 @@ def collect(rows: Iterable[Result], into: list[Result], label: str, **more: Any)
 
 
 def measure_rates(result: Result, absent: dict[str, str], rounds: int) -> None:
-    """Rates of all who are here, and the memory of each in a process of its own."""
-    kinds = {name: kind for name, kind in peers.CONTENDERS.items() if name not in absent}
-    collect(rates.measure(kinds, rounds), result["rates"], "rates")
-    collect((rates.memory(name, n) for name in kinds for n in rates.STEPS), result["memory"], "memory")
+    """Rates of all who are here, in the rounds that are missing."""
+    present = {name: kind for name, kind in peers.CONTENDERS.items() if name not in absent}
+    there = max((row["round"] for row in result["rates"]), default=0)
+    if there < rounds:
+        rows = rates.measure(present, rounds - there)
+        collect(({**row, "round": there + row["round"]} for row in rows), result["rates"], "rates")
+
+
+def measure_memory(result: Result, absent: dict[str, str]) -> None:
+    """The memory of all who are here, unless it is known, in a process each."""
+    if not result["memory"]:
+        present = [name for name in peers.CONTENDERS if name not in absent]
+        collect((rates.memory(name, n) for name in present for n in rates.STEPS), result["memory"], "memory")
 
 
 def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> dict[str, dict[str, Any]]:
@@ -124,8 +67,8 @@ def tune(result: Result, absent: dict[str, str], name: str, seconds: float) -> d
 def run_race(result: Result, absent: dict[str, str], tuned: dict[str, Any], name: str, seed: int) -> None:
     """One race, and what each sampler makes of the networks when all have had the same time."""
     jury = race.judge(name, race.RACE_DRAW)
-    kinds = race.racers(peers.CONTENDERS, absent)
-    contenders = race.entrants(kinds, tuned[name], jury.data.train, seed)
+    present = race.racers(peers.CONTENDERS, absent)
+    contenders = race.entrants(present, tuned[name], jury.data.train, seed)
     more = {"data": name, "seed": seed}
     label = f"race on {name}, seed {seed}"
     collect(race.race(contenders, jury, result["options"]["budget"], seed), result["race"], label, **more)
@@ -135,16 +78,33 @@ def run_race(result: Result, absent: dict[str, str], tuned: dict[str, Any], name
 
 
 def run(options: argparse.Namespace) -> Result:
-    """Measure everything that was asked for."""
+    """Measure what was asked for and is missing.
+
+    Raises:
+        BenchError: what stands in the folder can't be read, or another process measures into it.
+    """
+    try:
+        held = lock(options.out / NAME, timeout=0).acquire()
+    except TimeoutError as error:
+        remedy = "wait for it, or name another folder with --out"
+        raise BenchError(f"another process measures into {options.out}; {remedy}") from error
+    with held:
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> Result:
     absent = peers.missing()
     for name, reason in absent.items():
         print(f"{name} missing: {reason}")
     result = begun(options, absent)
     for name in options.data:
-        jury = race.judge(name, race.RACE_DRAW)
-        result["training_points"][name] = jury.multiples(jury.data.train[: race.SIZE])
-    if "rates" in options.parts and not result["memory"]:  # which is measured last
+        if name not in result["training_points"]:
+            jury = race.judge(name, race.RACE_DRAW)
+            result["training_points"][name] = jury.multiples(jury.data.train[: race.SIZE])
+    if "rates" in options.parts:
         measure_rates(result, absent, options.rounds)
+        save(result, options.out)
+        measure_memory(result, absent)
         save(result, options.out)
     if "race" in options.parts:
         tuned = {}
@@ -152,18 +112,20 @@ def run(options: argparse.Namespace) -> Result:
             tuned[name] = tune(result, absent, name, options.tuning)
             save(result, options.out)
         for seed, name in race.order(options.data, options.seeds):
-            if (name, seed) not in _races(result):
+            if (name, seed) not in raced(result):
                 run_race(result, absent, tuned, name, seed)
                 save(result, options.out)
-    if "sizes" in options.parts:
-        _sizes(result)
+    if "sizes" in options.parts and ("sizes" in result["missing"] or not result["sizes"]):
+        measure_sizes(result)
     result["finished"] = True
     save(result, options.out)
     return result
 
 
-def _sizes(result: Result) -> None:
+def measure_sizes(result: Result) -> None:
+    """Time and memory against the number of points; or the reason why not all of it could be measured."""
     reason = sizes.missing()
+    result["sizes"], result["missing"] = [], {k: why for k, why in result["missing"].items() if k != "sizes"}
     try:
         if not reason:
             collect(sizes.measure(), result["sizes"], "sizes")
@@ -177,11 +139,13 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     found = argparse.ArgumentParser(prog="python -m benchmarks.bench", description="Set the lab beside its peers.")
     add, default = found.add_argument, " (default: %(default)s)"
-    add("--budget", type=float, default=30.0, help="seconds that each contender trains in a race, at most" + default)
-    add("--tuning", type=float, default=8.0, help="seconds for each setting that is tried; 0: no tuning" + default)
-    add("--seeds", type=int, default=5, help="races on each data set" + default)
-    add("--rounds", type=int, default=5, help="how often rates are measured" + default)
-    add("--data", nargs="+", default=[*DATA], help="data sets to race on" + default)
+    add("--budget", type=kinds.seconds, default=30.0, help="seconds that each contender trains, at most" + default)
+    tuning = "seconds for each setting that is tried; 0: no tuning"
+    add("--tuning", type=kinds.seconds_or_zero, default=8.0, help=tuning + default)
+    add("--seeds", type=kinds.count, default=5, help="races on each data set" + default)
+    add("--rounds", type=kinds.count, default=5, help="how often rates are measured" + default)
+    names = ["cities", *SHAPES]
+    add("--data", nargs="+", choices=names, default=[*DATA], help="data sets to race on, of %(choices)s" + default)
     add("--parts", nargs="+", choices=PARTS, default=[*PARTS], help="what to measure" + default)
     add("--out", type=Path, default=PROJECT / "report", metavar="FOLDER", help="where the page goes (default: report)")
     add("--again", action="store_true", help="only write the page anew, from the JSON that is there")
@@ -189,23 +153,36 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 when the lab is as fast as it promises for two cores, 1 when not, 130 when interrupted."""
+    """Run the benchmark.
+
+    Returns:
+        0 when the lab is as fast as it promises for two cores, 1 when not or when there could be no run, 130 when
+        interrupted.
+    """
     options, started = parser().parse_args(arguments), time.monotonic()
     try:
+        check_writable(options.out / PAGE)
         if options.again:
-            result = json.loads((options.out / "bench.json").read_text(encoding="utf-8"))
-            save(result, options.out)
+            result = read(options.out / NAME)
+            write_page(result, options.out)
         else:
             result = run(options)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. What was measured is in {options.out / 'bench.html'}")
+        there = (options.out / PAGE).exists()
+        print(
+            f"\nInterrupted. {f'What was measured is in {options.out / PAGE}' if there else 'Nothing is measured yet'}"
+        )
         return 130
+    except (BenchError, OSError) as error:
+        print(in_a_line(error), file=sys.stderr)
+        return 1
     found = verdicts(result)
     for verdict in found:
         print(f"{ {True: 'yes', False: 'NO', None: '?'}[verdict.holds]:<4}{verdict.promise}: {verdict.measured}")
-    print(f"{(time.monotonic() - started) / 60:.0f} minutes. Page: {options.out / 'bench.html'}")
+    print(f"{(time.monotonic() - started) / 60:.0f} minutes. Page: {options.out / PAGE}")
     return 1 if any(verdict.must and not verdict.holds for verdict in found) else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end keeps what Ctrl-C keeps
     sys.exit(main())

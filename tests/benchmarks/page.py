@@ -25,6 +25,7 @@ from benchmarks.summaries import (
     interval,
     names,
     number,
+    raced_seeds,
     rates,
     seconds,
     times,
@@ -168,6 +169,7 @@ def render(result: Result) -> str:
         loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(here), jinja2.PackageLoader("lab_utils.report")]),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    fewest, most = raced_seeds(result)
     tables: dict[str, Callable[..., Table]] = {
         "race_table": race_table, "rates_table": rates_table, "samplers_table": samplers_table,
         "tuning_table": tuning_table, "evaluations_table": evaluations_table,
@@ -175,6 +177,8 @@ def render(result: Result) -> str:
     return environment.get_template("bench.html.j2").render(
         result=result, verdicts=verdicts(result), ahead=ahead(result),
         raced=RACED, measures=[*MEASURES], every=EVERY, coverage=coverage,
+        fewest=fewest, seeds=str(most) if fewest == most else f"{fewest} to {most}",
+        rounds=max((row["round"] for row in result["rates"]), default=0),
         race_figure=race_figure(result) if result["race"] else "", plain_table=plain_table,
         sizes_figure=sizes_figure(result) if result["sizes"] else "", **tables,
     )  # fmt: skip

@@ -6,6 +6,7 @@ Everything here is worked out from what stands in the JSON.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -44,6 +45,13 @@ class Summary:
 def coverage(n: int) -> float:
     """The chance that the interval of a `Summary` of `n` values holds the true median."""
     return 1 - 2 * 0.5**n
+
+
+def raced_seeds(result: Result) -> tuple[int, int]:
+    """How many seeds have raced: on the data set with the fewest, and on that with the most; of those with a race."""
+    pairs = {(row["data"], row["seed"]) for row in result["samplers"]}
+    counts = Counter(data for data, _ in pairs).values()
+    return min(counts, default=0), max(counts, default=0)
 
 
 def where(rows: Iterable[Row], **wanted: Any) -> list[Row]:
