@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from lab_utils import THREADS, WORKERS
+from lab_utils.base.arguments import is_whole
 
 if TYPE_CHECKING:  # Dask takes a while to import, so those import it who start or ask workers
     from dask.distributed import Client, Future
@@ -29,7 +30,13 @@ T = TypeVar("T")
 
 @contextmanager
 def connect(scheduler: str | None = None, workers: int = WORKERS) -> Iterator[Client]:
-    """A connection to the scheduler at an address, or to a cluster of worker processes that ends with the block."""
+    """A connection to the scheduler at an address, or to a cluster of worker processes that ends with the block.
+
+    Raises:
+        ValueError: there is no scheduler, and `workers` is no whole number of 1 or more.
+    """
+    if not scheduler and not is_whole(workers, least=1):  # of no workers Dask makes a cluster, too
+        raise ValueError(f"workers must be a whole number of 1 or more, not {workers!r}; leave it out for one a core")
     import dask
     from dask.distributed import Client, LocalCluster
 

@@ -8,6 +8,7 @@ against many, see `sampler_study`), data/spread.csv (which chance makes how much
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from lab_utils import WORKERS
 from lab_utils.base import options as kinds
 from lab_utils.base.files import PROJECT
+from lab_utils.points.shapes import SHAPES
 from lab_utils.study import sampler_study, spread, sweeps, target_study
 from lab_utils.study.running import RunsFailedError, code_version, run_table
 from lab_utils.study.table import TableError
@@ -35,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--only", nargs="+", choices=[*TABLES], default=[*TABLES], metavar="TABLE", help="of %(choices)s" + default)
     add("--sweeps", nargs="+", choices=[*sweeps.SWEEPS], default=[*sweeps.SWEEPS], help="of study; all unless given")
-    add("--data", nargs="+", help="names of data sets (default: for each table its own)")
+    sets = "data sets, of %(choices)s (default: for each table its own)"
+    add("--data", nargs="+", choices=["cities", *SHAPES], metavar="NAME", help=sets)
     add("--seeds", type=kinds.count, default=sweeps.SEEDS, help="how many" + default)
     add("--renew", action="store_true", help="make those runs again, too, that another version of the code made")
     cluster = "of a Dask scheduler; without one, this machine's cores do the work"
@@ -73,4 +76,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end keeps what Ctrl-C keeps
     sys.exit(main())

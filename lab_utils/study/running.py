@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lab_utils import WORKERS
 from lab_utils.base.code import code_checksum, imported
-from lab_utils.base.files import processor
+from lab_utils.base.files import check_writable, in_a_line, processor
 from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.study.table import (
     FACTS,
@@ -92,6 +92,13 @@ def _label(configuration: Configuration, names: Iterable[str]) -> str:
     return ", ".join(f"{name}={configuration[name]}" for name in names if name in configuration)
 
 
+def _check_writable(path: Path) -> None:
+    try:
+        check_writable(path)
+    except OSError as error:  # else it would be taken for one of the cluster's
+        raise TableError(in_a_line(error)) from error
+
+
 def run_table(
     function: Function,
     configurations: Iterable[Configuration],
@@ -122,8 +129,9 @@ def run_table(
         The file's rows that belong to `configurations`, with types as `read_table` gives them.
 
     Raises:
-        TableError: the configurations make no table, or the file is damaged or of another kind, and nothing has run; or
-            it can't be written (any more), and the runs that were going on are lost.
+        TableError: the configurations make no table, or the file is damaged or of another kind or can't be written,
+            and nothing has run; or it can't be written any more, and the runs that were going on are lost.
+        ValueError: `workers` is no whole number of 1 or more.
         RunsFailedError: some runs failed, and the others are in the file. The next call tries them again.
         ConnectionError: there is no scheduler at that address, or it went away, or no worker came for five minutes.
         KeyboardInterrupt: after it was said how many runs are in the file.
@@ -153,6 +161,7 @@ def run_table(
 
     try:
         if todo:
+            _check_writable(path)
             with (
                 connect(scheduler, workers) as client,
                 tqdm(total=len(table), initial=done, unit="run", smoothing=0, disable=not progress) as bar,

@@ -1,5 +1,10 @@
 """`make study` completes its tables, hands on what it was told, and says what went wrong."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -68,3 +73,56 @@ def test_what_goes_wrong_is_said_and_is_the_exit_code(error, code, monkeypatch, 
     monkeypatch.setattr(command, "run_table", fail)
     assert main([]) == code
     assert str(error) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers", "0"], "argument --workers: expected a whole number of 1 or more, not '0'"),
+        (["--seeds", "-2"], "argument --seeds: expected a whole number of 1 or more, not '-2'"),
+        (["--scheduler", "nonsense"], "argument --scheduler: expected the address of a Dask scheduler, such as tcp://"),
+        (["--data", "moons", "mooons"], "argument --data: invalid choice: 'mooons' (choose from "),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_runs(calls, capsys, options, said):
+    """No workers were waited for, for five minutes; of no such data, 210 runs failed one by one."""
+    with pytest.raises(SystemExit) as end:
+        main(options)
+    assert end.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert said in line
+    assert "choose from" not in said or "spiral" in line
+    assert calls == []
+
+
+def test_a_folder_that_is_none_is_refused_before_anything_is_trained(tmp_path, capsys, monkeypatch):
+    """It was trained first, and then there was no place for what came out."""
+    monkeypatch.setattr("lab_utils.study.running.connect", lambda *_: pytest.fail("started workers"))
+    (tmp_path / "file").write_text("mine")
+    assert main(["--only", "spread", "--out", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert f"Not a directory: '{tmp_path / 'file'}'; {tmp_path / 'file' / 'spread.csv'} was not written" in said
+    assert said.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking")
+@pytest.mark.parametrize("module", ["lab_utils.study", "benchmarks.standings"])
+def test_a_polite_end_is_an_interruption(module, tmp_path):
+    """`run_table` says at Ctrl-C how many runs are there; it did not hear of SIGTERM, and its workers stayed."""
+    code = (
+        "import runpy, sys, time, lab_utils.study.running as running\n"
+        "def run_table(*_, **__):\n    print('running', flush=True)\n    time.sleep(300)\n"
+        "running.run_table = run_table\n"
+        f"sys.argv = [{module!r}]\nrunpy.run_module({module!r}, run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment) as process:
+        lines = iter(process.stdout.readline, "")
+        while "running" not in next(lines):
+            pass
+        process.send_signal(signal.SIGTERM)
+        said = [*lines]
+    assert process.returncode == 130, said
+    assert said == []

@@ -210,6 +210,24 @@ def test_what_is_no_configuration_is_refused(path, name, value, said):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "2"])
+def test_without_workers_nobody_waits(path, workers):
+    """Dask makes a cluster of none, in which a run would wait for ever."""
+    with pytest.raises(ValueError, match=re.escape(f"workers must be a whole number of 1 or more, not {workers!r}")):
+        run_table(results, TABLE, path, workers=workers)
+    assert not path.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "connect", lambda *_: pytest.fail("started workers"))
+    (tmp_path / "file").write_text("mine")
+    path = tmp_path / "file" / "results.csv"
+    with pytest.raises(
+        TableError, match=f"Not a directory: .*file'; {path} was not written.*its folder can be written"
+    ):
+        run_table(results, TABLE, path)
+
+
 def test_nothing_to_run_is_refused(path):
     with pytest.raises(TableError, match="no configurations"):
         run_table(results, [], path)
