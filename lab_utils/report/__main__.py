@@ -10,7 +10,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from nbformat.v4 import new_notebook
 from tqdm import tqdm
 
-from lab_utils import THREADS
+from lab_utils import THREADS, WORKERS
 from lab_utils.base import options as kinds
 from lab_utils.base.files import (
     DATA_OPTIONS_VARIABLE,
@@ -29,9 +30,10 @@ from lab_utils.base.files import (
     write_whole,
     write_whole_folder,
 )
+from lab_utils.report.beside import run_notebooks, usual
 from lab_utils.report.pages import PRINT, Run, facts, write_pages
 from lab_utils.report.printing import ReportError, browser, print_pdf
-from lab_utils.report.run import canonical, run_notebook
+from lab_utils.report.run import canonical
 
 OWN = "07"  # the notebook about points of one's own
 MARKER = ".ddpm-lab-report"  # a folder with this file in it is a report, and may be replaced by the next one
@@ -83,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     most = "the most for one cell; 0: no limit"
     add("--timeout", type=kinds.count_or_zero, default=1800, metavar="SECONDS", help=most + default)
     add("--threads", type=kinds.count, default=THREADS, metavar="N", help="threads of each kernel" + default)
+    add("--beside", type=kinds.count, metavar="N", help="notebooks at a time (default: as the cores allow, 4 at most)")
     add("--notebooks", type=Path, default=notebooks, metavar="FOLDER", help="where the notebooks are" + default)
     add("--pdf", action="store_true", help="also print the report, as report.pdf in it; needs Chromium or Chrome")
     add("--without-solutions", action="store_true", help="leave out the exercises' solutions, for handing out")
@@ -120,14 +123,31 @@ def _without_solutions(run: Run) -> Run:
         return replace(run, notebook=new_notebook(), error=str(error), failed_cell="")
 
 
-def _save(run: Run, before: bytes) -> None:
+def _save(run: Run) -> None:
     """Store the outputs of `run` in its notebook, unless somebody has worked on the file since it was read."""
-    if run.path.read_bytes() != before:
+    if run.path.read_bytes() != run.read:
         tqdm.write(f"{run.path.stem}: changed on disk while it ran, so its outputs are not saved")
         return
     with write_whole(run.path) as part:
         part.write_text(canonical(run.notebook), encoding="utf-8")
         part.chmod(run.path.stat().st_mode)
+
+
+def _collect(finished: Iterable[Run], notebooks: Sequence[Path], save: bool, without_solutions: bool) -> list[Run]:
+    """The runs in the order of the notebooks, as they go into the report, with a line for each, in the same order."""
+    done: dict[Path, Run] = {}
+    runs: list[Run] = []
+    for run in finished:
+        if save and not run.error:
+            _save(run)
+        done[run.path] = _without_solutions(run) if without_solutions else run
+        for path in notebooks[len(runs) :]:
+            if path not in done:
+                break
+            runs.append(done[path])
+            said = f"{'FAILED' if done[path].error else 'ok':<8}{done[path].seconds:8.1f} s  {done[path].error}"
+            tqdm.write(f"{path.stem:<32}{said}")
+    return runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,19 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             browser()  # whoever has none should hear of it before the notebooks run
         only = options.only or ([OWN] if options.data else [])
         notebooks = choose(options.notebooks.resolve(), only)
-        about = _data(options.data, of_table) | facts(
-            options.threads
-        )  # before the notebooks run: saving them would change the commit
+        beside = options.beside or usual(options.threads, cores=WORKERS * THREADS)
+        # before the notebooks run: saving them would change the commit
+        about = _data(options.data, of_table) | facts(options.threads, min(beside, len(notebooks)))
         with write_whole_folder(out, MARKER) as folder:
-            for number, path in enumerate(notebooks, 1):
-                before = path.read_bytes()
-                run = run_notebook(path, options.timeout, options.threads, f"[{number}/{len(notebooks)}] {path.stem}")
-                if options.save and not run.error:
-                    _save(run, before)
-                if options.without_solutions:
-                    run = _without_solutions(run)
-                runs.append(run)
-                tqdm.write(f"{path.stem:<32}{'FAILED' if run.error else 'ok':<8}{run.seconds:8.1f} s  {run.error}")
+            with closing(run_notebooks(notebooks, beside, options.timeout, options.threads)) as finished:
+                runs = _collect(finished, notebooks, options.save, options.without_solutions)
             if not options.data and options.notebooks.resolve() == PROJECT / "notebooks":  # the networks are theirs
                 from lab_utils.report.live import write_live
 

@@ -47,6 +47,8 @@ class Run:
     seconds: float = 0.0
     error: str = ""
     failed_cell: str = ""
+    began: float = 0.0  # by a clock that only its differences are read of
+    read: bytes = b""  # the file, as it was when it was read
 
     @property
     def page(self) -> str:
@@ -134,6 +136,7 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     texts = _write_texts(folder, runs, pages.get_template("text.html.j2"))
     overview = pages.get_template("overview.html.j2").render(
         runs=runs,
+        together=max(run.began + run.seconds for run in runs) - min(run.began for run in runs),
         figures=figures,
         missing=[n for n in range(1, FIGURES + 1) if n not in numbers] if numbers else [],
         moving=moving,
@@ -157,7 +160,7 @@ def write_pages(folder: Path, runs: Sequence[Run], about: dict[str, str]) -> Non
     (folder / PRINT).write_text(pages.get_template("print.html.j2").render(parts=joined), encoding="utf-8")
 
 
-def facts(threads: int = THREADS) -> dict[str, str]:
+def facts(threads: int = THREADS, beside: int = 1) -> dict[str, str]:
     """What a number in the report may depend on: versions, processor, threads, seed, commit."""
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "ddpm-lab")
     versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
@@ -165,6 +168,7 @@ def facts(threads: int = THREADS) -> dict[str, str]:
         "Versions": ", ".join(versions),
         "Processor": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "Threads": f"{threads} in each kernel",
+        "Kernels": f"{beside} at a time",
         "Seed": str(SEED),
         "Commit": _commit(),
         "Made": time.strftime("%Y-%m-%d %H:%M %Z"),

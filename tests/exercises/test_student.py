@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from lab_utils import exercises
 from lab_utils.base.files import PROJECT
 from lab_utils.exercises import TASKS, student
-from lab_utils.report.run import run_notebook
+from lab_utils.report.beside import run_notebooks
 
 SOLVED = '''def double(x):
     """Twice as much."""
@@ -233,7 +233,7 @@ def test_each_task_has_its_text_its_hint_its_cell_and_its_check(number):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_copy_runs_to_its_first_task_and_says_so_kindly(handed_out, number, tmp_path):
     (path,) = (handed_out[0] / "notebooks").glob(f"{number}_*.ipynb")
-    run = run_notebook(path, timeout=900, threads=1)
+    (run,) = run_notebooks([path], timeout=900, threads=1)
     first = TASKS[number][0]
     assert run.error == f"NotYet: {first.name}: not solved yet. Replace the line that raises NotImplementedError."
     (shown,) = [

@@ -5,7 +5,7 @@ import pytest
 from odd_points import KINDS
 
 from lab_utils.base.files import DATA_OPTIONS_VARIABLE, DATA_VARIABLE, PROJECT
-from lab_utils.report.run import run_notebook
+from lab_utils.report.beside import run_notebooks
 
 NAME = "07_your_own_points.ipynb"
 
@@ -17,7 +17,7 @@ def test_the_whole_notebook_runs_and_warns_beside_the_numbers(tmp_path, monkeypa
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "mine.csv"))
     monkeypatch.delenv(DATA_OPTIONS_VARIABLE, raising=False)
     monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
-    run = run_notebook(tmp_path / NAME, timeout=900, threads=1)
+    (run,) = run_notebooks([tmp_path / NAME], timeout=900, threads=1)
     assert not run.error
     cells = {cell.id: cell for cell in run.notebook.cells}
     for said in (cells["own-13"], cells["own-table"], cells["own-38"]):

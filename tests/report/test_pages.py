@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 
 from lab_utils.report import front, pages
 from lab_utils.report.__main__ import main
-from lab_utils.report.run import run_notebook
+from lab_utils.report.beside import run_notebooks
 
 TEXT = r"""# How fast? $\bar\alpha_t$
 
@@ -114,7 +114,7 @@ def made(tmp_path_factory):
     (folder / "glossary.md").write_text("# Terms\n\n## Noise\n\n| $\\epsilon$ | noise |\n|---|---|\n| <b> | szum |\n")
     others = OTHERS.replace("PICTURE", base64.b64encode(DOT).decode())
     save(folder / "01_good.ipynb", TEXT + "\n![A dot](dot.png)", FIGURES, others)
-    good = run_notebook(folder / "01_good.ipynb", timeout=60, threads=1)
+    (good,) = run_notebooks([folder / "01_good.ipynb"], timeout=60, threads=1)
     assert not good.error
     good.notebook.cells.append(new_raw_cell("raw <b>", id="c3"))
     traceback = new_output("error", ename="ValueError", evalue="x < 1", traceback=["\x1b[31mValueError\x1b[0m: x < 1"])

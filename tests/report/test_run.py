@@ -41,6 +41,11 @@ def run(folder, *arguments):
     return code, out
 
 
+def without_running(paths, *rest):
+    """As `run_notebooks`, where it doesn't matter what is in the notebooks."""
+    yield from (Run(path, new_notebook()) for path in paths)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A report of five notebooks, of which one is good and each of the others breaks in its own way."""
@@ -141,7 +146,7 @@ def test_foreign_folders_are_refused(folder, tmp_path, capsys):
 def test_report_replaces_a_report(folder, tmp_path, monkeypatch):
     save(folder / "01_one.ipynb", "# One")
     (tmp_path / "report").mkdir()  # empty, so it may be taken
-    monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    monkeypatch.setattr(making, "run_notebooks", without_running)
     assert run(folder) == (0, tmp_path / "report")
     save(folder / "02_two.ipynb", "# Two")
     assert run(folder)[0] == 0
@@ -152,7 +157,7 @@ def test_report_replaces_a_report(folder, tmp_path, monkeypatch):
 
 def test_the_benchmark_stays_when_the_report_is_made_anew(folder, tmp_path, monkeypatch):
     save(folder / "01_one.ipynb", "# One")
-    monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    monkeypatch.setattr(making, "run_notebooks", without_running)
     run(folder)
     (tmp_path / "report" / "bench.html").write_text("measured")
     (tmp_path / "report" / "old.html").touch()
@@ -165,9 +170,10 @@ def test_keyboard_interrupt_leaves_the_last_report(folder, tmp_path, monkeypatch
     save(folder / "01_one.ipynb", "# One")
 
     def interrupted(*arguments):
+        yield from ()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(making, "run_notebook", interrupted)
+    monkeypatch.setattr(making, "run_notebooks", interrupted)
     assert run(folder)[0] == 130
     assert capsys.readouterr().out == "\nInterrupted. No report.\n"
     with write_whole_folder(tmp_path / "report", making.MARKER) as new:
@@ -326,7 +332,7 @@ def test_a_report_about_a_file_leaves_the_course_s_report_alone(folder, tmp_path
     save(folder / "07_own.ipynb", "# Own")
     (tmp_path / "my.csv").write_text("".join(f"{i},{i * i}\n" for i in range(40)))
     monkeypatch.setattr(making, "PROJECT", tmp_path)
-    monkeypatch.setattr(making, "run_notebook", lambda path, *rest: Run(path, new_notebook()))
+    monkeypatch.setattr(making, "run_notebooks", without_running)
     monkeypatch.setattr(live, "write_live", lambda folder: (folder / "live.html").write_text("live"))
     assert making.main(["--notebooks", str(folder)]) == 0
     assert (tmp_path / "report" / "live.html").read_text() == "live"
@@ -374,7 +380,7 @@ def test_without_a_browser_nothing_is_run(folder, monkeypatch, capsys):
     save(folder / "01_one.ipynb", "# One")
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.delenv("CHROMIUM", raising=False)
-    monkeypatch.setattr(making, "run_notebook", lambda *arguments: pytest.fail("not even begun"))
+    monkeypatch.setattr(making, "run_notebooks", lambda *arguments: pytest.fail("not even begun"))
     with pytest.raises(SystemExit) as end:
         run(folder, "--pdf")
     assert end.value.code == 2
