@@ -28,7 +28,7 @@ from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.nats import Truth
 from lab_utils.measure.standings import times_real
-from lab_utils.measure.straightness import straightness
+from lab_utils.measure.straightness import along_paths, paths
 from lab_utils.runs.fit import fit
 from lab_utils.study.sweeps import NOISED, SIZE, Configuration, data_and_draws
 
@@ -121,7 +121,7 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
     coupled = recipe.coupling != "independent"
     of_training = {
         "nats": math.nan if coupled else _truth(name, seed, kind).excess(model).total,
-        "straightness": straightness(model).straightness,
+        "straightness": along_paths(*paths(model))[1],
     }
     rows = []
     for title, (make, numbers) in SAMPLERS.items():
