@@ -77,7 +77,7 @@ def _verdict(ratios: Mapping[str, Interval]) -> str:
 
 
 def fewer_steps(results: Results) -> tuple[str, str, str]:
-    """Whether flow matching needs fewer steps: its Euler steps beside the sigmoid's usual solver, as many evaluations."""
+    """Whether flow matching needs fewer steps: Euler steps beside the usual solver of the sigmoid."""
     least, usual = FEW[0], "DPM-Solver++(2M)"
     ratios = {
         data: results.ratio("outside", {**FLOW_MATCHING, **by("Euler", least)}, by(usual, least), data=data)
