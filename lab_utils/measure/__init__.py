@@ -19,7 +19,7 @@ from lab_utils.measure.losses import (
 )
 from lab_utils.measure.model_checks import CHECKS, Finding
 from lab_utils.measure.nats import Nats, Truth
-from lab_utils.measure.straightness import Straightness, along_paths, straightness
+from lab_utils.measure.straightness import Straightness, along_paths, paths, straightness
 
 __all__ = [
     "CHECKS",
@@ -46,6 +46,7 @@ __all__ = [
     "mean_log_likelihood",
     "mean_loss",
     "noise",
+    "paths",
     "squared",
     "straightness",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -65,21 +65,27 @@ class Interval:
 
 @dataclass(frozen=True)
 class Results:
-    """The study's table, as `tables.read_table` gives it."""
+    """A table of the study, as `table.read_table` gives it, and the settings that its changes are changes of.
+
+    Attributes:
+        table: rows with a seed, an epoch, and the data's name.
+        base: the settings that a run has unless a change names others: the original's recipe.
+    """
 
     table: pd.DataFrame
+    base: Mapping[str, Any] = field(default_factory=lambda: BASE)
 
     def rows(self, change: Mapping[str, Any] = NOTHING, data: str = "cities") -> pd.DataFrame:
-        """The rows of the original's recipe with some settings changed: every seed, every checkpoint.
+        """The rows of the base with some settings changed: every seed, every checkpoint.
 
         Raises:
             ValueError: if there are none, with what was asked for.
         """
-        wanted = BASE | dict(change) | {"data": data}
+        wanted = dict(self.base) | dict(change) | {"data": data}
         found = select(self.table, wanted)
         if found.empty:
             raise ValueError(
-                f"the study has no runs on {data} with {dict(change) or 'the original recipe'}; see make study"
+                f"the study has no runs on {data} with {dict(change) or 'its usual settings'}; see make study"
             )
         return found
 

@@ -1,0 +1,195 @@
+"""What one hears of flow matching and of targets, and what the table of `target_study` says of it.
+
+Readings are compared seed by seed. Both trainings then have the same points, so the draw of the points does not count.
+Two numbers decide: of a network, its excess in nats; of a sample, *outside*, which is how many times its worst measure
+reads what the worst real set reads in that measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lab_utils.diffusion.schedules import KINDS
+from lab_utils.study.results import Interval, Results
+from lab_utils.study.target_study import BASE, FLOW_MATCHING, ONE_LOSS, OPTIMAL_TRANSPORT, SAMPLERS
+from lab_utils.study.verdicts import agreed, described
+
+Change = Mapping[str, Any]
+
+DATA = {"cities": "towns", "checkerboard": "checkerboard"}
+FEW = (10, 20)  # evaluations that sentences about few steps are held against
+FIRST: Change = {"sampler": "Euler", "evaluations": 5}  # the row that each checkpoint has, for what is of the network
+HELPS = {"helps": "true", "harms": "false"}
+
+
+def by(sampler: str, evaluations: int) -> Change:
+    """A way to sample, as a change that `Results` takes."""
+    return {"sampler": sampler, "evaluations": evaluations}
+
+
+def nats(results: Results, change: Change, to: Change, data: str, epoch: int | None = None) -> Interval:
+    """How many times the excess in nats of `to` that of `change` is, over seeds. Errors as for `Results.ratio`."""
+    return results.ratio("nats", {**change, **FIRST}, {**to, **FIRST}, data=data, epoch=epoch)
+
+
+def needed(results: Results, change: Change, data: str, samplers: Sequence[str] = (*SAMPLERS,)) -> tuple[float, str]:
+    """The fewest evaluations with which every measure is inside of real, in the median over seeds; and the sampler.
+
+    Returns:
+        Infinity, and the sampler that comes nearest, if there is no such way.
+
+    Raises:
+        ValueError: the table has no such trainings.
+    """
+    rows = results.rows(change, data)
+    rows = rows[rows["sampler"].isin(samplers) & (rows["epoch"] == rows["epoch"].max())]
+    if rows.empty:
+        raise ValueError(f"the table has no samples by {', '.join(samplers)} on {data} with {dict(change)}")
+    readings = rows.groupby(["evaluations", "sampler"])["outside"].median()
+    inside = readings[readings <= 1]
+    if inside.empty:
+        return math.inf, str(readings.idxmin()[1])
+    evaluations = inside.index[0][0]
+    return float(evaluations), str(inside[evaluations].idxmin())
+
+
+def _told(results: Results, pairs: Mapping[str, tuple[Change, Change]], measure: str, data: str) -> str:
+    """Ratios of one measure, each under its name, with its interval and what it says."""
+    parts = []
+    for name, (change, to) in pairs.items():
+        ratio = results.ratio(measure, change, to, data=data)
+        parts.append(f"{name} × {ratio} ({described(ratio)})")
+    return "; ".join(parts)
+
+
+def _decides(ratios: Mapping[str, Interval]) -> str:
+    return "; ".join(f"× {ratio} on the {DATA[data]}" for data, ratio in ratios.items())
+
+
+def _verdict(ratios: Mapping[str, Interval]) -> str:
+    """Whether it is true that a change helps, with each data set's own word where they don't agree."""
+    words = {DATA[data]: described(ratio) for data, ratio in ratios.items()}
+    return agreed({name: HELPS.get(word, word) for name, word in words.items()})
+
+
+def fewer_steps(results: Results) -> tuple[str, str, str]:
+    """Whether flow matching needs fewer steps: Euler steps beside the usual solver of the sigmoid."""
+    least, usual = FEW[0], "DPM-Solver++(2M)"
+    ratios = {
+        data: results.ratio("outside", {**FLOW_MATCHING, **by("Euler", least)}, by(usual, least), data=data)
+        for data in DATA
+    }
+    lines = []
+    for data, name in DATA.items():
+        pairs: dict[str, tuple[Change, Change]] = {}
+        for count in FEW:
+            pairs[f"{count} evaluations, Euler beside Euler"] = (
+                {**FLOW_MATCHING, **by("Euler", count)},
+                by("Euler", count),
+            )
+            pairs[f"{count}, its own network by {usual} beside Euler"] = (
+                {**FLOW_MATCHING, **by(usual, count)},
+                {**FLOW_MATCHING, **by("Euler", count)},
+            )
+        lines.append(f"{name.capitalize()}: {_told(results, pairs, 'outside', data)}.")
+    return (
+        _verdict(ratios),
+        f"outside, {least} Euler steps beside {least} of {usual}: {_decides(ratios)}",
+        "\n".join(lines),
+    )
+
+
+def velocity_is_faster(results: Results) -> tuple[str, str, str]:
+    """Whether the velocity trains faster than ε: the same schedule, draw and loss, and the target alone differs."""
+    early = int(results.table["epoch"].min())
+    epsilon: Change = {**FLOW_MATCHING, "target": "epsilon"}
+    ratios = {data: nats(results, FLOW_MATCHING, epsilon, data, early) for data in DATA}
+    lines = []
+    for data, name in DATA.items():
+        late = nats(results, FLOW_MATCHING, epsilon, data)
+        usual = nats(results, {"target": "velocity"}, {"target": "epsilon"}, data)
+        as_v = nats(results, FLOW_MATCHING, {**FLOW_MATCHING, "target": "v"}, data)
+        lines.append(
+            f"{name.capitalize()}, after all epochs × {late} ({described(late)}); under the sigmoid schedule with the "
+            f"loss of ε × {usual} ({described(usual)}); velocity beside v × {as_v} ({described(as_v)})."
+        )
+    return _verdict(ratios), f"excess in nats after {early} epochs: {_decides(ratios)}", "\n".join(lines)
+
+
+def transport_is_better(results: Results) -> tuple[str, str, str]:
+    """Whether optimal transport within the batches makes better samples than independent pairs do."""
+    many = 100
+    ratios = {
+        data: results.ratio(
+            "outside", {**OPTIMAL_TRANSPORT, **by("Euler", many)}, {**FLOW_MATCHING, **by("Euler", many)}, data=data
+        )
+        for data in DATA
+    }
+    lines = []
+    for data, name in DATA.items():
+        pairs = {
+            f"{count} Euler steps": (
+                {**OPTIMAL_TRANSPORT, **by("Euler", count)},
+                {**FLOW_MATCHING, **by("Euler", count)},
+            )
+            for count in (5, *FEW)
+        }
+        bend = results.ratio("straightness", {**OPTIMAL_TRANSPORT, **FIRST}, {**FLOW_MATCHING, **FIRST}, data=data)
+        lines.append(f"{name.capitalize()}: {_told(results, pairs, 'outside', data)}. Straightness × {bend}.")
+    return _verdict(ratios), f"outside, {many} Euler steps: {_decides(ratios)}", "\n".join(lines)
+
+
+def only_a_weighting(results: Results) -> tuple[str, str, str]:
+    """Whether flow matching is only a weighting: one loss under four schedules, and four losses under one schedule."""
+    ratios = {
+        data: nats(results, {**ONE_LOSS, "schedule": "flow"}, {**ONE_LOSS, "schedule": "sigmoid"}, data)
+        for data in DATA
+    }
+    words, lines = {}, []
+    for data, name in DATA.items():
+        schedules = {
+            kind: nats(results, {**ONE_LOSS, "schedule": kind}, {**ONE_LOSS, "schedule": "sigmoid"}, data)
+            for kind in KINDS
+            if kind != "sigmoid"
+        }
+        losses = {
+            "flow matching's": nats(results, {**BASE, **ONE_LOSS}, {}, data),
+            "detail's": nats(results, {"timesteps": "detail"}, {}, data),
+            "that of even log-SNR": nats(results, {"timesteps": "log-SNR"}, {}, data),
+        }
+        least = max(abs(math.log(ratio.mean)) for ratio in losses.values())
+        most = max(max(abs(math.log(ratio.low)), abs(math.log(ratio.high))) for ratio in schedules.values())
+        words[name] = "not known" if math.isnan(least + most) else "true" if most < least else "false"
+        lines.append(
+            f"{name.capitalize()}, the same loss under another schedule than the sigmoid: "
+            + "; ".join(f"{kind} × {ratio}" for kind, ratio in schedules.items())
+            + ". The sigmoid schedule with another loss than that of evenly drawn ε: "
+            + "; ".join(f"{loss} × {ratio}" for loss, ratio in losses.items())
+            + "."
+        )
+    decides = f"excess in nats, the flow schedule beside the sigmoid with one loss: {_decides(ratios)}"
+    return agreed(words), decides, "\n".join(lines)
+
+
+def heard(results: Results) -> pd.DataFrame:
+    """The sentences that one hears, one a row, as text: the verdict, the number that decides, and more.
+
+    Args:
+        results: of the table of targets, with `target_study.BASE` as its base.
+
+    Ratios are geometric means over seeds with 95 % intervals; below 1 the first of the two is better.
+
+    Raises:
+        ValueError: the table lacks trainings that a sentence needs.
+    """
+    rows = [
+        ("Flow matching needs fewer steps.", *fewer_steps(results)),
+        ("Velocity trains faster than ε.", *velocity_is_faster(results)),
+        ("Optimal transport makes better samples.", *transport_is_better(results)),
+        ("It is only a weighting.", *only_a_weighting(results)),
+    ]
+    return pd.DataFrame(rows, columns=["one hears", "verdict", "decides", "more"]).set_index("one hears")
