@@ -209,6 +209,12 @@ OTHERS = {
         for name, arguments in {"training.Watched.forward": ("x_t", "t"), "reverse.mystery": ("x_T", "noises")}.items()
         for argument in arguments
     },
+    **{
+        (f"widgets.paths.{name}", argument): "tests/widgets/test_paths.py: the data of a notebook"
+        for name in ("paths_payload", "paths_script", "PathExplorer.__init__")
+        for argument in ("points", "truth")
+    },
+    ("widgets.payload.encoded", "numbers"): "any numbers",
     ("figures.arrows.arrows", "points"): "tests/figures/test_figures.py: the data of a notebook",
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
