@@ -96,18 +96,47 @@ def along_paths(z: Tensor, s: Tensor) -> tuple[float, float, float]:
     return energy, straightness, whole * float(mean.square().sum(dim=1).mean())
 
 
-def straightness(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> Straightness:
-    """Follow the flow of a denoiser from `n` noises to data, and say how straight its ways are.
+def flow_paths(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> tuple[Tensor, Tensor]:
+    """Follow the flow of a denoiser from `n` noises to data.
 
-    The flow is followed by Heun's method in steps that are even in s, from the schedule's last timestep, which stands a
-    little before s = 1. The cheapest transport is the exact one of these n noises and n points, by `distances`' W2: for
-    5000 of each it takes 1.1 GB and four seconds or so; the flow itself takes one.
+    It is followed by Heun's method in steps that are even in s, from the schedule's last timestep, which stands a
+    little before s = 1.
 
     Args:
         denoiser: anything that keeps the contract of `denoiser`; how its pairs were coupled doesn't matter.
+        n: how many points.
+        steps: of Heun's method, as many as the schedule has timesteps at most.
+        seed: of the noises.
+
+    Returns:
+        (steps + 1, n, 2) float64, where the points stand on the straight path at each place, noise first; and the
+        places, (steps + 1,) float64, falling to 0.
+
+    Raises:
+        TypeError: what is given is no denoiser.
+        ValueError: for numbers of points or steps that can't be.
+    """
+    check_denoiser(denoiser)
+    schedule = denoiser.schedule
+    taken = even_in_s(schedule, steps)[::-1]
+    after = [*range(0, 2 * steps - 1, 2), 2 * steps - 1]  # of Heun's answers, two a step but for the last
+    found = snapshots(denoiser, n, after, seed=seed, sampler=heun(schedule, steps))
+    kept = schedule.alphas_cumprod[taken]
+    scale = torch.cat([kept.sqrt() + (1 - kept).sqrt(), torch.ones(1, dtype=torch.float64)])
+    s = torch.cat([places(schedule)[taken], torch.zeros(1, dtype=torch.float64)])
+    return torch.stack([found[k].double() for k in after]) / scale.view(-1, 1, 1), s
+
+
+def straightness(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> Straightness:
+    """Follow the flow of a denoiser from `n` noises to data, by `flow_paths`, and say how straight its ways are.
+
+    The cheapest transport is the exact one of these n noises and n points, by `distances`' W2: for 5000 of each it
+    takes 1.1 GB and four seconds or so; the flow itself takes one.
+
+    Args:
+        denoiser: as for `flow_paths`.
         n: how many points, up to 10 000.
-        steps: of Heun's method, as many as the schedule has timesteps at most. Twice as many make a quarter of the
-            error.
+        steps: of Heun's method. Twice as many make a quarter of the error.
         seed: of the noises.
 
     Raises:
@@ -117,12 +146,5 @@ def straightness(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, see
     check_denoiser(denoiser)
     if is_whole(n) and n > W2_MOST:
         raise ValueError(f"the cheapest transport is worked out for {W2_MOST:,} points at most; got {n:,}")
-    schedule = denoiser.schedule
-    taken = even_in_s(schedule, steps)[::-1]
-    after = [*range(0, 2 * steps - 1, 2), 2 * steps - 1]  # of Heun's answers, two a step but for the last
-    found = snapshots(denoiser, n, after, seed=seed, sampler=heun(schedule, steps))
-    kept = schedule.alphas_cumprod[taken]
-    scale = torch.cat([kept.sqrt() + (1 - kept).sqrt(), torch.ones(1, dtype=torch.float64)])
-    s = torch.cat([places(schedule)[taken], torch.zeros(1, dtype=torch.float64)])
-    z = torch.stack([found[k].double() for k in after]) / scale.view(-1, 1, 1)
+    z, s = flow_paths(denoiser, n, steps=steps, seed=seed)
     return Straightness(*along_paths(z, s), w2(z[0], z[-1]) ** 2 / float(s[0]))
