@@ -25,6 +25,7 @@ from lab_utils.diffusion.training import Trainer
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
+from lab_utils.exact.squares import UniformSquares
 from lab_utils.exact.supports import off_support
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.cells import count_differences
@@ -48,6 +49,7 @@ GUIDED = guided(BEST, ROUND, 2.0)
 UNITS = Units.of(REAL)
 ROW = ancestral(SCHEDULE).coefficients[5].tolist()
 T = torch.tensor(5)
+SQUARES = UniformSquares(REAL[:5], 0.5)
 GRID = (-1.0, 1.0, -1.0, 1.0), (3, 4)
 
 
@@ -128,6 +130,12 @@ POINTS = {
     ("exact.mixtures.GaussianMixture.log_prob", "x"): (MIXTURE.log_prob, one_each),
     ("exact.mixtures.GaussianMixture.posterior", "x"): (MIXTURE.posterior, lambda n: (n, len(REAL))),
     ("exact.mixtures.GaussianMixture.score", "x"): (MIXTURE.score, same),
+    ("exact.squares.UniformSquares.__init__", "corners"): (
+        lambda x: UniformSquares(x, 0.5).centres,
+        same,
+    ),
+    ("exact.squares.UniformSquares.log_prob", "x"): (lambda x: SQUARES.log_prob(x, 0.1), one_each),
+    ("exact.squares.UniformSquares.score", "x"): (lambda x: SQUARES.score(x, 0.1), same),
     ("exact.kernels.adaptive_kernels", "points"): (
         lambda x: adaptive_kernels(x, neighbours=[1], factors=[1.0], folds=2).sample(3),
         lambda n: (3, 2),
@@ -201,6 +209,12 @@ OTHERS = {
         for name, arguments in {"training.Watched.forward": ("x_t", "t"), "reverse.mystery": ("x_T", "noises")}.items()
         for argument in arguments
     },
+    **{
+        (f"widgets.paths.{name}", argument): "tests/widgets/test_paths.py: the data of a notebook"
+        for name in ("paths_payload", "paths_script", "PathExplorer.__init__")
+        for argument in ("points", "truth")
+    },
+    ("widgets.payload.encoded", "numbers"): "any numbers",
     ("figures.arrows.arrows", "points"): "tests/figures/test_figures.py: the data of a notebook",
     ("exercises.questions.StandIn.forward", "t"): "the same",
     ("exercises.questions.StandIn.forward", "x_t"): "the same",
@@ -212,6 +226,8 @@ OTHERS = {
     ("exact.mixtures.GaussianMixture.log_prob", "blur"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.posterior", "blur"): "tests/test_mixtures.py",
     ("exact.mixtures.GaussianMixture.score", "blur"): "tests/test_mixtures.py",
+    ("exact.squares.UniformSquares.log_prob", "blur"): "tests/exact/test_squares.py",
+    ("exact.squares.UniformSquares.score", "blur"): "tests/exact/test_squares.py",
     ("diffusion.conditional.Given.predict", "t"): "forward, without its checks",
     ("diffusion.conditional.Given.predict", "x_t"): "forward, without its checks",
     **dict.fromkeys(

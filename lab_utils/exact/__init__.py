@@ -5,6 +5,7 @@ from lab_utils.exact.guided_gaussians import ode_variance, powered_variance, sde
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture, exact_mixture
 from lab_utils.exact.posterior import Knowledge, know
+from lab_utils.exact.squares import UniformSquares, exact_squares
 from lab_utils.exact.supports import OFF_SUPPORT, off_support
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "BestDenoiser",
     "GaussianMixture",
     "Knowledge",
+    "UniformSquares",
     "adaptive_kernels",
     "exact_mixture",
+    "exact_squares",
     "fixed_kernels",
     "know",
     "ode_variance",

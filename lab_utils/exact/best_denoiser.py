@@ -7,24 +7,25 @@ from torch import Tensor
 from lab_utils.base.arguments import check_points
 from lab_utils.diffusion.schedules import Schedule, check_timesteps
 from lab_utils.exact.mixtures import GaussianMixture
+from lab_utils.exact.squares import UniformSquares
 
 
 class BestDenoiser:
-    """The exact E[ε | x_t] when the data are a Gaussian mixture, or finitely many points, all equally likely.
+    """The exact E[ε | x_t] when the data's density is known, or they are finitely many points, all equally likely.
 
     It answers the same call as a model, so `sample` runs it too. Points it knows by heart: what it samples are those
     points again.
 
     Args:
-        data: a mixture, or (N, 2) floats, normalised: a mixture of Gaussians without a width.
+        data: a density; or (N, 2) floats, normalised: a mixture of Gaussians without a width.
         schedule: the noise schedule.
 
     Raises:
         ValueError: if there are no points, their shape or type is another, or they are not finite.
     """
 
-    def __init__(self, data: Tensor | GaussianMixture, schedule: Schedule) -> None:
-        if not isinstance(data, GaussianMixture):
+    def __init__(self, data: Tensor | GaussianMixture | UniformSquares, schedule: Schedule) -> None:
+        if not isinstance(data, GaussianMixture | UniformSquares):
             check_points(data)
             if not len(data):
                 raise ValueError("the best denoiser needs at least one point; got none")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lab_utils import SEED
 from lab_utils.diffusion.schedules import Schedule
-from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.points.dataset import Dataset
 
 
@@ -54,9 +54,8 @@ def know(data: Dataset, schedule: Schedule, number: int, t: int) -> Knowledge:
     """What the best denoiser of the training points knows when their point `number` is noised to `t`."""
     origin = data.train[number : number + 1]
     noise = torch.randn(1, 2, generator=torch.Generator().manual_seed(SEED))
-    best = BestDenoiser(data.train, schedule)
     seen = schedule.q_sample(origin, torch.tensor(t), noise).double() / schedule.alphas_cumprod[t].sqrt()
-    chances = best.mixture.posterior(seen, float(1 / schedule.snr[t]))
+    chances = GaussianMixture(data.train, 0.0).posterior(seen, float(1 / schedule.snr[t]))
     restore = data.units.restore
     return Knowledge(
         t=t,

@@ -8,6 +8,7 @@ Each notebook's tasks stand in a module of their own; `Task` does the asking. Wh
 """
 
 from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
+from lab_utils.exercises.flow import coupled, flow_sampling, velocity
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
@@ -33,9 +34,11 @@ __all__ = [
     "best_epsilon",
     "chances",
     "copied_share",
+    "coupled",
     "ddim_step",
     "excess",
     "excess_in_nats",
+    "flow_sampling",
     "loss",
     "multiple",
     "mystery",
@@ -50,6 +53,7 @@ __all__ = [
     "sampling_loop",
     "silent_loss",
     "time_matters",
+    "velocity",
     "wasted",
     "waves",
     "which_mistake",

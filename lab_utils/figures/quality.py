@@ -32,6 +32,9 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "DDIM": {"color": ORANGE, "marker": "s", "linestyle": "--"},
     "DPM-Solver++(2M)": {"color": BLUE, "marker": "o", "linestyle": "-"},
     "SDE-DPM-Solver++(2M)": {"color": PURPLE, "marker": "D", "linestyle": "-"},
+    "Euler": {"color": ORANGE, "marker": "X", "linestyle": "--"},
+    "Heun": {"color": BLUE, "marker": "P", "linestyle": "-"},
+    "midpoint": {"color": GREEN, "marker": "v", "linestyle": "-."},
 }
 
 

@@ -20,6 +20,7 @@ LINES: dict[str, dict[str, Any]] = {
     "linear": {"color": ORANGE, "linestyle": "--", "marker": "s"},
     "sigmoid": {"color": BLUE, "linestyle": "-", "marker": "o"},
     "cosine": {"color": GREEN, "linestyle": "-.", "marker": "^"},
+    "flow": {"color": PURPLE, "linestyle": (0, (1, 1)), "marker": "D"},
 }
 STYLE: Any = {
     "font.size": 10,

@@ -19,7 +19,7 @@ from lab_utils.measure.losses import (
 )
 from lab_utils.measure.model_checks import CHECKS, Finding
 from lab_utils.measure.nats import Nats, Truth
-from lab_utils.measure.straightness import Straightness, along_paths, paths, straightness
+from lab_utils.measure.straightness import Straightness, along_paths, flow_paths, straightness
 
 __all__ = [
     "CHECKS",
@@ -40,13 +40,13 @@ __all__ = [
     "answers",
     "compare",
     "count_differences",
+    "flow_paths",
     "gradient_signal",
     "log_likelihood",
     "mean_and_error",
     "mean_log_likelihood",
     "mean_loss",
     "noise",
-    "paths",
     "squared",
     "straightness",
 ]

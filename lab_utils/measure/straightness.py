@@ -96,25 +96,25 @@ def along_paths(z: Tensor, s: Tensor) -> tuple[float, float, float]:
     return energy, straightness, whole * float(mean.square().sum(dim=1).mean())
 
 
-def paths(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> tuple[Tensor, Tensor]:
-    """Follow the flow of a denoiser from `n` noises to data along the straight path, as `along_paths` takes it.
+def flow_paths(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> tuple[Tensor, Tensor]:
+    """Follow the flow of a denoiser from `n` noises to data.
 
-    The flow is followed by Heun's method in steps that are even in s, from the schedule's last timestep, which stands a
+    It is followed by Heun's method in steps that are even in s, from the schedule's last timestep, which stands a
     little before s = 1.
 
     Args:
         denoiser: anything that keeps the contract of `denoiser`; how its pairs were coupled doesn't matter.
         n: how many points.
-        steps: of Heun's method, as many as the schedule has timesteps at most. Twice as many make a quarter of the
-            error.
+        steps: of Heun's method, as many as the schedule has timesteps at most.
         seed: of the noises.
 
     Returns:
-        (steps + 1, n, 2) float64, where each point is; and (steps + 1,) float64, the places s, falling to 0.
+        (steps + 1, n, 2) float64, where the points stand on the straight path at each place, noise first; and the
+        places, (steps + 1,) float64, falling to 0.
 
     Raises:
         TypeError: what is given is no denoiser.
-        ValueError: for other numbers of points or steps.
+        ValueError: for numbers of points or steps that can't be.
     """
     check_denoiser(denoiser)
     schedule = denoiser.schedule
@@ -128,16 +128,23 @@ def paths(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int 
 
 
 def straightness(denoiser: Denoiser, n: int = POINTS, *, steps: int = STEPS, seed: int = SEED) -> Straightness:
-    """Say how straight the ways of a denoiser's flow are, beside the cheapest transport of the same noises.
+    """Follow the flow of a denoiser from `n` noises to data, by `flow_paths`, and say how straight its ways are.
 
-    The cheapest transport is the exact one, by `distances`' W2: for 5000 noises and points it takes 1.1 GB and four
-    seconds or so; the flow itself takes one, and `paths` with `along_paths` is enough where only that is asked for.
+    The cheapest transport is the exact one of these n noises and n points, by `distances`' W2: for 5000 of each it
+    takes 1.1 GB and four seconds or so; the flow itself takes one.
 
-    Args and errors are those of `paths`, but for:
-        n: 10 000 at most.
+    Args:
+        denoiser: as for `flow_paths`.
+        n: how many points, up to 10 000.
+        steps: of Heun's method. Twice as many make a quarter of the error.
+        seed: of the noises.
+
+    Raises:
+        TypeError: what is given is no denoiser.
+        ValueError: for other numbers of points or steps.
     """
     check_denoiser(denoiser)
     if is_whole(n) and n > W2_MOST:
         raise ValueError(f"the cheapest transport is worked out for {W2_MOST:,} points at most; got {n:,}")
-    z, s = paths(denoiser, n, steps=steps, seed=seed)
+    z, s = flow_paths(denoiser, n, steps=steps, seed=seed)
     return Straightness(*along_paths(z, s), w2(z[0], z[-1]) ** 2 / float(s[0]))

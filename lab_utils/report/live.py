@@ -16,6 +16,7 @@ from tqdm import tqdm
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.schedules import KINDS
+from lab_utils.exact.squares import exact_squares
 from lab_utils.measure.benchmark import Benchmark
 from lab_utils.points.dataset import SPLIT, Dataset, dataset
 from lab_utils.report.pages import LIVE, environment
@@ -23,7 +24,7 @@ from lab_utils.report.readings import from_tables, measured
 from lab_utils.runs.fit import Run, job_of
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.study.table import TableError, read_table
-from lab_utils.widgets import drawing
+from lab_utils.widgets import drawing, paths
 from lab_utils.widgets.live import STYLE, page_script
 from lab_utils.widgets.payload import POINTS, SOLVERS, Choice, Live, Reading, rounded
 
@@ -120,8 +121,10 @@ def write_live(folder: Path) -> bool:
         models.setdefault(one.name, []).append(one.network)
     towns = _unseen(dataset("cities"), [one.data for one in networks])
     live = Live(models, towns, dict(_readings(networks)), EXTENT, LABELS)
-    parts = {"style": Markup(STYLE), "script": Markup(page_script(live) + drawing.drawing_script())}
-    said = {"points": POINTS, "missing": missing, "drawing": drawing}
+    board = dataset("checkerboard")
+    scripts = page_script(live), drawing.drawing_script(), paths.paths_script(board.train, exact_squares(board))
+    parts = {"style": Markup(STYLE), "script": Markup("".join(scripts))}
+    said = {"points": POINTS, "missing": missing, "drawing": drawing, "paths": paths}
     page = environment().get_template("live.html.j2").render(parts | said)
     (folder / LIVE).write_text(page, encoding="utf-8")
     return True

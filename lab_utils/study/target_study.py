@@ -30,7 +30,7 @@ from lab_utils.measure.benchmark import Benchmark
 from lab_utils.measure.intervals import Array, mean_between
 from lab_utils.measure.nats import Truth
 from lab_utils.measure.standings import times_real
-from lab_utils.measure.straightness import along_paths, paths
+from lab_utils.measure.straightness import along_paths, flow_paths
 from lab_utils.runs.fit import fit
 from lab_utils.study.sweeps import NOISED, SIZE, Configuration, data_and_draws
 
@@ -163,7 +163,7 @@ def run(configuration: Configuration) -> list[dict[str, Any]]:
         model = trained.model(epoch)
         of_training = {
             "nats": math.nan if coupled else _truth(name, seed, kind).excess(model).total,
-            "straightness": along_paths(*paths(model))[1],
+            "straightness": along_paths(*flow_paths(model))[1],
         }
         ways = [*_ways(schedule, noise=not coupled)]
         for title, sampler in ways if epoch == EPOCHS else ways[:1]:

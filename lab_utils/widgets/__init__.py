@@ -5,6 +5,7 @@ What the sliders show comes from plain functions, which are tested as such.
 
 from lab_utils.widgets.drawing import DrawingField
 from lab_utils.widgets.live import LiveExplorer
+from lab_utils.widgets.paths import PathExplorer
 from lab_utils.widgets.payload import Choice, Live, Reading
 from lab_utils.widgets.posterior import posterior_explorer
 from lab_utils.widgets.schedule import make_schedule, schedule_explorer, schedule_view
@@ -16,6 +17,7 @@ __all__ = [
     "Live",
     "LiveExplorer",
     "LiveTraining",
+    "PathExplorer",
     "Reading",
     "Watch",
     "make_schedule",

@@ -149,7 +149,7 @@ def rounded(network: DenoisingModule) -> DiffusionGenerator:
     return again.eval().requires_grad_(False)
 
 
-def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
+def encoded(numbers: Tensor | NDArray[Any], dtype: str) -> str:
     """Numbers in base64, little-endian."""
     return base64.b64encode(np.asarray(numbers).astype(dtype).tobytes()).decode("ascii")
 
@@ -165,23 +165,23 @@ def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
         "omega": network.omega.tolist(),
         "time_omega": frequencies(0.1, 4.0, TIME_FREQUENCIES).tolist(),
         "time_width": TIME_WIDTH,
-        "weights": _text(weights, "<f2"),
+        "weights": encoded(weights, "<f2"),
     }
 
 
 def schedule_tables(schedule: Schedule) -> dict[str, Any]:
     """The tables of a schedule that the network asks, in float64."""
     return {
-        "half_log_snr": _text(schedule.snr.log() / 2, "<f8"),
-        "noise_scale": _text((1 - schedule.alphas_cumprod).sqrt(), "<f8"),
-        "signal_scale": _text(schedule.alphas_cumprod.sqrt(), "<f8"),
+        "half_log_snr": encoded(schedule.snr.log() / 2, "<f8"),
+        "noise_scale": encoded((1 - schedule.alphas_cumprod).sqrt(), "<f8"),
+        "signal_scale": encoded(schedule.alphas_cumprod.sqrt(), "<f8"),
     }
 
 
 def sampler_rows(sampler: Sampler) -> dict[str, Any]:
     """A sampler's steps: its timesteps, and for each a, b, c, d, p, q; see `samplers.Sampler`."""
     rows = torch.cat([sampler.coefficients, sampler.estimates], dim=1)
-    return {"timesteps": [*sampler.timesteps], "rows": _text(rows, "<f8")}
+    return {"timesteps": [*sampler.timesteps], "rows": encoded(rows, "<f8")}
 
 
 def _samplers(schedule: Schedule) -> list[dict[str, Any]]:
@@ -208,7 +208,7 @@ def _real(data: Dataset) -> dict[str, Any]:
         "energy distance": (float(np.mean(energies)) if energies else 0.0, energies),  # 0: too few to say
     }
     return {
-        "points": _text(behind, "<f4"),
+        "points": encoded(behind, "<f4"),
         "others": len(others),
         "reach": float(reach),
         "spread": spread,

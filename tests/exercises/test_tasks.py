@@ -7,6 +7,7 @@ don't write what the table does, so the classic ones are also made here in a stu
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import math
 import operator
@@ -16,10 +17,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lab_utils import exercises
 from lab_utils.base.files import PROJECT
+from lab_utils.diffusion.couplings import optimal_pairs
 from lab_utils.diffusion.schedules import Schedule
 from lab_utils.exercises import TASKS, NotYet, Task
 
@@ -789,6 +792,69 @@ def returns_in_the_loop(epsilon, x_T, noises, schedule):
         return x
 
 
+def noise_to_data(x_t, epsilon, kept):
+    x = x_t / kept**0.5 - (1 / kept - 1).sqrt() * epsilon
+    return x - epsilon
+
+
+def v_for_u(x_t, epsilon, kept):
+    return (epsilon - (1 - kept) ** 0.5 * x_t) / kept**0.5
+
+
+def from_data_to_noise(u, z, steps):
+    for s in np.arange(steps) / steps:
+        z = z + u(z, s) * (1 / steps)
+    return z
+
+
+def along_u(u, z, steps):
+    for s in torch.linspace(1, 1 / steps, steps, dtype=torch.float64):
+        z = z + u(z, s) / steps
+    return z
+
+
+def as_many_places(u, z, steps):
+    places = np.linspace(1, 0, steps)
+    for number in range(steps - 1):
+        z = z + (places[number + 1] - places[number]) * u(z, places[number])
+    return z
+
+
+def solved_by_scipy(points, noises):
+    rows, columns = linear_sum_assignment(torch.cdist(points, noises).square().numpy())
+    return torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def whatever_class(points, noises, labels):
+    """In the order of the noises, and the labels with their points: the same pairs as in the order of the points."""
+    _, pairs = solved_by_scipy(points, noises)
+    back = pairs.argsort()
+    return points[back], noises, labels[back]
+
+
+def labels_left_behind(points, noises, labels):
+    rows, _ = solved_by_scipy(noises, points)
+    return points[optimal_pairs(noises, points)][rows], noises, labels
+
+
+def exchanged_points(points, noises, labels):
+    moved = points.clone()
+    for label in set(labels.tolist()):
+        mine = (labels == label).nonzero().squeeze(1)
+        moved[mine] = points[mine[solved_by_scipy(points[mine], noises[mine])[1]]]
+    return moved, noises, labels
+
+
+def right_pairs(points, noises, labels):
+    """Class after class, in the order of the noises."""
+    parts = []
+    for label in labels.unique():
+        x, z = points[labels == label], noises[labels == label]
+        _, numbers = solved_by_scipy(z, x)
+        parts.append((x[numbers], z, torch.full((len(x),), int(label))))
+    return tuple(torch.cat(each) for each in zip(*parts, strict=True))
+
+
 CLASSIC = {
     "T - 1 values": (exercises.alphas_and_betas, without_the_first, "there is one number too few"),
     "T - 1 variances": (
@@ -881,6 +947,19 @@ CLASSIC = {
         "the weights sum to 1 over the noised points",
     ),
     "lowest pixel": (exercises.places, lowest_pixel, "y = 0 is the picture's last row"),
+    "noise to data": (exercises.velocity, noise_to_data, "the wrong sign: u leads from the data to the noise"),
+    "v for u": (exercises.velocity, v_for_u, "that is v = α ε − σ x"),
+    "time upside down": (
+        exercises.flow_sampling,
+        from_data_to_noise,
+        "the time runs the wrong way: it begins at s = 0",
+    ),
+    "along u": (exercises.flow_sampling, along_u, "the steps lead away from the data"),
+    "one place too few": (exercises.flow_sampling, as_many_places, "so many places have one step less between them"),
+    "unshuffled": (exercises.coupled, lambda x, z, c: (x, z, c), "the pairs are those that were drawn"),
+    "labels left": (exercises.coupled, labels_left_behind, "the points are exchanged, and their labels are left"),
+    "whatever class": (exercises.coupled, whatever_class, "all points are paired together, whatever their class"),
+    "inverse": (exercises.coupled, exchanged_points, "the inverse permutation"),
 }
 
 
@@ -1107,6 +1186,14 @@ def right_loop(epsilon, x_T, noises, schedule):
     return loop(epsilon, x_T, noises, schedule, 1)
 
 
+def right_flow(u, z, steps):
+    """Downwards, and with tensors for s."""
+    places = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    for s, after in itertools.pairwise(places):
+        z = z + (after - s) * u(z, s)
+    return z
+
+
 def right_best(x_t, points, kept):
     """By the density of each point, one after the other, instead of a softmax."""
     answers = []
@@ -1140,6 +1227,10 @@ def right_best(x_t, points, kept):
         (exercises.multiple, lambda d, b: d.mean() / b[~torch.eye(len(b), dtype=torch.bool)].mean()),
         (exercises.multiple, lambda d, b: d.mean() / np.mean([b[i, j] for i in range(len(b)) for j in range(i)])),
         (exercises.one_epoch, right_epoch),
+        (exercises.velocity, lambda y, e, k: ((k.sqrt() + (1 - k).sqrt()) * e - y) / k.sqrt()),
+        (exercises.velocity, lambda y, e, k: e - (y - math.sqrt(1 - k) * e) / math.sqrt(k)),
+        (exercises.flow_sampling, right_flow),
+        (exercises.coupled, right_pairs),
         (
             exercises.silent_loss,
             lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2),

@@ -13,6 +13,7 @@ from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.exact.posterior import Knowledge
+from lab_utils.figures.paths import TARGETS
 from lab_utils.figures.quality import SAMPLERS
 from lab_utils.measure import neighbours
 from lab_utils.measure.benchmark import Measure
@@ -48,6 +49,8 @@ def test_several_curves_have_a_legend_and_different_looks():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
     assert len({(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines}) == 4
     assert len({line.get_linestyle() for line in axes.lines}) == 4  # told apart without colours, too
+    for part in ("color", "linestyle", "marker"):
+        assert len({look[part] for look in figures.LINES.values()}) == len(figures.LINES)
 
 
 def test_a_schedule_card_shows_alpha_bar_snr_the_wasted_steps_and_the_points(points):
@@ -344,6 +347,34 @@ def test_a_seed_that_reads_0_does_not_stretch_the_logarithmic_axis_of_evaluation
     assert 0.3 < bottom < 0.4 < 8 < top < 100, "the least that is to be seen is the mean of 0.4"
     ((_, low), (_, high)), *_ = axes.containers[0][2][0].get_segments()
     assert (low, high) == (bottom, 2)
+
+
+def test_floors_are_lines_along_the_path_with_their_means():
+    s = np.linspace(0.05, 0.95, 10)
+    (axes,) = figures.floors(s, {"x": s**2, "velocity": 2 * np.ones(10)}).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        f"x: {(s**2).mean():.2f} in the mean",
+        "velocity u: 2.00 in the mean",
+    ]
+    assert np.array_equal(axes.lines[0].get_ydata(), s**2)
+    assert axes.get_xlim() == (0, 1)
+    assert len({to_hex(look["color"]) for look in TARGETS.values()}) == len(TARGETS)
+
+
+def test_paths_lead_from_rings_to_dots_over_the_real_points(points):
+    ways = np.stack([points[:5], 0.5 * points[:5], 0 * points[:5]])
+    figure = figures.paths({"S = 1": ways, "S = 2": 2 * ways, "S = 3": ways, "S = 4": ways}, points, EXTENT)
+    *panels, empty, last = figure.axes
+    assert [axes.get_title() for axes in panels] == ["S = 1", "S = 2", "S = 3", "S = 4"]
+    assert not empty.get_visible()
+    assert not last.get_visible()
+    for axes, factor in zip(panels, (1, 2, 1, 1), strict=True):
+        behind, lines, rings, dots = axes.collections
+        assert len(behind.get_offsets()) == 200
+        np.testing.assert_allclose(lines.get_segments(), factor * ways.swapaxes(0, 1))
+        np.testing.assert_allclose(rings.get_offsets(), factor * points[:5])
+        np.testing.assert_allclose(dots.get_offsets(), 0)
+        assert axes.get_xlim() == EXTENT[:2]
 
 
 def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_real_points():

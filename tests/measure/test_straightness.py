@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from lab_utils.diffusion import denoiser, flow, sigmoid
+from lab_utils.diffusion import denoiser, flow, heun, initial_noise, sample, sigmoid
 from lab_utils.exact import BestDenoiser, GaussianMixture
-from lab_utils.measure import along_paths, straightness
+from lab_utils.measure import along_paths, flow_paths, straightness
 
 MEAN = torch.tensor([[0.5, -0.3]], dtype=torch.float64)
 VARIANCES = (1.4, 0.3)
@@ -41,6 +41,24 @@ def test_of_a_gaussian_all_numbers_are_the_closed_forms(make):
     assert found.straightness == pytest.approx(exact_energy() - exact_cost(), rel=0.05)
     # a Gaussian's flow is linear and monotone, and so the optimal transport of its ends
     assert found.cost == pytest.approx(found.cheapest, rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [flow, sigmoid])
+def test_paths_lead_from_noise_to_samples_by_way_of_the_closed_form(make):
+    """Of a Gaussian, along each axis z − (1−s) μ grows as √((1−s)² λ + s²)."""
+    model = BestDenoiser(GAUSSIAN, make())
+    z, s = flow_paths(model, 30, seed=4)
+    assert z.shape == (101, 30, 2)
+    assert float(s[-1]) == 0
+    assert (s.diff() < 0).all()
+    torch.testing.assert_close(z[-1].float(), sample(model, 30, seed=4, sampler=heun(model.schedule, 100)))
+    kept = model.schedule.alphas_cumprod[-1]
+    begin = initial_noise(30, seed=4).double() / (kept.sqrt() + (1 - kept).sqrt())
+    torch.testing.assert_close(z[0], begin)
+    place = s.view(-1, 1, 1)
+    width = ((1 - place) ** 2 * torch.tensor(VARIANCES) + place**2).sqrt()
+    exact = (1 - place) * MEAN + (begin - (1 - s[0]) * MEAN) * width / width[0]
+    torch.testing.assert_close(z, exact, rtol=0, atol=2e-3)
 
 
 def test_the_error_of_the_steps_falls_with_their_square():

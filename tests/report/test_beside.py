@@ -187,7 +187,7 @@ def test_less_than_one_at_a_time_is_refused(folder, capsys, number):
     with pytest.raises(SystemExit) as end:
         making.main(["--notebooks", str(folder), "--out", str(folder.parent / "report"), f"--beside={number}"])
     assert end.value.code == 2
-    assert f"--beside: must be a whole number from 1 on, not '{number}'" in capsys.readouterr().err
+    assert f"--beside: expected a whole number of 1 or more, not '{number}'" in capsys.readouterr().err
 
 
 def alive(number):

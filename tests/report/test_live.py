@@ -367,6 +367,18 @@ def test_a_drawing_is_learnt_without_workers(folder, browser, tmp_path):
     shown.close()
 
 
+# --- one path in two languages
+
+
+def test_the_page_shows_the_two_languages_of_notebook_8(show):
+    path = show().page.locator("#path")
+    path.get_by_role("slider").press("Home")
+    said = path.get_by_role("status").filter(has_text="s = 0.00, ᾱ = 1. Left")
+    said.wait_for(timeout=60_000)
+    assert "Each point on the left is 1 times the one on the right." in said.text_content()
+    assert path.get_by_role("img").count() == 2
+
+
 # --- which networks, and what was measured of them
 
 
