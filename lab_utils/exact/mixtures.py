@@ -185,7 +185,7 @@ class GaussianMixture:
         """
         ones = torch.ones(len(x), 1, dtype=torch.float64)
         weights = torch.cat([x / variance, ones / variance, ones], dim=1) @ self._logs
-        weights.sub_(weights.amax(dim=1, keepdim=True)).clamp_(min=NOTHING).exp_()
+        weights.sub_(weights.detach().amax(dim=1, keepdim=True)).clamp_(min=NOTHING).exp_()
         sums = linear(weights, self._sums)
         return (sums[:, :2] / sums[:, 2:] - x) / variance
 
