@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.diffusion.schedules import linear, sigmoid
-from lab_utils.exercises.questions import copies, generator, moments, number, short
+from lab_utils.exercises.questions import ONE, copies, generator, moments, number, short
 from lab_utils.exercises.task import Task
 
 
@@ -134,15 +134,13 @@ def _with_alphas(alphas: Tensor) -> tuple[Tensor, Tensor]:
     return alphas, 1 - alphas
 
 
-_ONE = torch.ones(1, dtype=torch.float64)
-
 alphas_and_betas = Task(
     "α and β from ᾱ",
     _alphas_and_betas,
     lambda: [(schedule.alphas_cumprod,) for schedule in (short(), sigmoid())],
     {
         "the first α is 1, so the first β is 0, and the first step adds no noise. Before the first step ᾱ is 1, so the "
-        "first α is ᾱ[0] itself.": lambda a: _with_alphas(torch.cat([_ONE, a[1:] / a[:-1]])),
+        "first α is ᾱ[0] itself.": lambda a: _with_alphas(torch.cat([ONE, a[1:] / a[:-1]])),
         "the first α takes the last ᾱ: the index −1 wraps round to the end, and so does `roll`. Before the first step "
         "ᾱ is 1.": lambda a: _with_alphas(a / a.roll(1)),
         "the index is off by one: α[t] belongs to the step that leads to ᾱ[t], so it is ᾱ[t] / ᾱ[t−1], and the step "
@@ -150,14 +148,14 @@ alphas_and_betas = Task(
             torch.cat([a[1:] / a[:-1], a[-1:] / a[-2:-1]])
         ),
         "the index is off by one: the ratios begin one step too late, and something fills up the end. What "
-        "is missing is the first α, which is ᾱ[0] / 1.": lambda a: _with_alphas(torch.cat([a[1:] / a[:-1], _ONE])),
+        "is missing is the first α, which is ᾱ[0] / 1.": lambda a: _with_alphas(torch.cat([a[1:] / a[:-1], ONE])),
         "there is one number too few: α[0] is missing. The first step has a ᾱ before it, too, which stands in no list: "
         "before any step all of the data is there.": lambda a: _with_alphas(a[1:] / a[:-1]),
         "the fraction is upside down: ᾱ falls, so ᾱ[t−1] / ᾱ[t] is more than 1, and β would be negative.": lambda a: (
             _with_alphas(1 / _alphas_and_betas(a)[0])
         ),
         "the difference for the ratio: ᾱ is a product, so what the step t multiplied it by is ᾱ[t] / ᾱ[t−1].": (
-            lambda a: _with_alphas(torch.cat([_ONE, a[:-1]]) - a)
+            lambda a: _with_alphas(torch.cat([ONE, a[:-1]]) - a)
         ),
         "β is 1 − α, without the bar; that is 1 − ᾱ, the noise of all steps so far.": lambda a: (
             _alphas_and_betas(a)[0],

@@ -13,6 +13,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 MANY = 200_000  # copies of two points: enough to tell one kind of noise from another
 NO_VARIANCE = 1e-12  # what is left of equal numbers when their mean is taken away
+ONE = torch.ones(1, dtype=torch.float64)  # ᾱ of the data, before the first of a row of ᾱ
 
 
 def short() -> Schedule:

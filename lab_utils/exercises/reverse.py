@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab_utils.diffusion.schedules import Schedule, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
-from lab_utils.exercises.questions import Network, draw, number, short
+from lab_utils.exercises.questions import ONE, Network, draw, number, short
 from lab_utils.exercises.task import Task
 
 
@@ -147,14 +147,12 @@ posterior_mean = Task(
 
 
 def _posterior_variance(betas: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    return _with_before(betas, alphas_cumprod, torch.cat([_ONE, alphas_cumprod[:-1]]))
+    return _with_before(betas, alphas_cumprod, torch.cat([ONE, alphas_cumprod[:-1]]))
 
 
 def _with_before(betas: Tensor, alphas_cumprod: Tensor, before: Tensor) -> Tensor:
     return betas * (1 - before) / (1 - alphas_cumprod)
 
-
-_ONE = torch.ones(1, dtype=torch.float64)
 
 posterior_variance = Task(
     "the variance of the reverse step",
@@ -169,20 +167,20 @@ posterior_variance = Task(
             _with_before(b, a, torch.cat([a[1:], a[-1:]]))
         ),
         "ᾱ is shifted the wrong way, and the 1 stands at its end: before the first step ᾱ is 1, so the 1 comes "
-        "first.": lambda b, a: _with_before(b, a, torch.cat([a[1:], _ONE])),
+        "first.": lambda b, a: _with_before(b, a, torch.cat([a[1:], ONE])),
         "the first one takes the last ᾱ: `roll`, and the index −1, wrap round to the end. Before the first step ᾱ is "
         "1.": lambda b, a: _with_before(b, a, a.roll(1)),
         "0 stands in front of the shifted ᾱ, and should be 1: before the first step all of the data is there.": (
-            lambda b, a: _with_before(b, a, torch.cat([0 * _ONE, a[:-1]]))
+            lambda b, a: _with_before(b, a, torch.cat([0 * ONE, a[:-1]]))
         ),
         "there is one number too few: that of t = 0 is missing. Before the first step stands a ᾱ, too: 1.": (
             lambda b, a: _with_before(b[1:], a[1:], a[:-1])
         ),
         "the bar is forgotten: α for ᾱ. In both brackets stands the product of all steps so far.": lambda b, a: (
-            torch.cat([0 * _ONE, b[:-1]])
+            torch.cat([0 * ONE, b[:-1]])
         ),
         "ᾱ for 1 − ᾱ: the fraction is made of what the noise has, not of what the data have.": lambda b, a: (
-            b * torch.cat([_ONE, a[:-1]]) / a
+            b * torch.cat([ONE, a[:-1]]) / a
         ),
         "that is the root, the standard deviation.": lambda b, a: _posterior_variance(b, a).sqrt(),
         "the first is β, and should be 0: before the first step ᾱ is 1, so there is nothing uncertain "
@@ -190,7 +188,7 @@ posterior_variance = Task(
         "1 − ᾱ is missing below.": lambda b, a: _posterior_variance(b, a) * (1 - a),
         "β is missing: that is the fraction alone.": lambda b, a: _posterior_variance(b, a) / b,
         "computed in float32, whose digits 1 − ᾱ uses up where ᾱ is near 1. Stay in float64.": lambda b, a: (
-            _with_before(b.float(), a.float(), torch.cat([_ONE, a[:-1]]).float()).double()
+            _with_before(b.float(), a.float(), torch.cat([ONE, a[:-1]]).float()).double()
         ),
     },
     well="0 at t = 0, and never more than β",

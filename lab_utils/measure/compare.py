@@ -26,6 +26,11 @@ from lab_utils.points.dataset import Units
 FEWEST = 24  # points, of both kinds: fewer make sets so small that no interval says anything
 LARGE = 1000  # points in a set: of larger ones five generated and five real are taken, which keeps it to some seconds
 W2_DEAR = 501  # points in a set, from which on all pairs of sets together take W2 too long
+# for the type in which points are measured: how far they may be from the middle, in scales, and what stops those beyond
+ROOM = {
+    torch.float32: (1e18, "their squares are too large for float32"),
+    torch.float64: (1e38, "they are too large for the trees of the classifier, which are float32"),
+}
 WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 NEIGHBOURS_LEAST = 25  # points in a set, for measures that ask three or five neighbours
 CLASSIFIER_LEAST = 50  # points in a set: half of them, 25 of each kind, are the least that its trees can learn from
@@ -53,7 +58,8 @@ def compare(
         seed: of the shuffling.
 
     Raises:
-        PointsError: these are no such points, or too few, or some are NaN or infinite, or all real ones are the same.
+        PointsError: these are no such points, or too few, or some are NaN, infinite or too far out to be measured, or
+            all real ones are the same.
         ValueError: there is no measure of that name, or copies are asked for without training points.
     """
     if isinstance(names, str):
@@ -61,16 +67,20 @@ def compare(
     mine, true = _points(generated, "generated", FEWEST), _points(real, "real", FEWEST)
     seen = None if train is None else _points(train, "training", 1)
     units = Units.of(true)
+    dtype = _dtype(units, true)
+    for points, name in ((mine, "generated"), (seen, "training")):
+        if points is not None:
+            _check_room(points, name, units, dtype)
     size = min(SIZE, len(true) // LEAST, len(mine))
     most = MOST if size <= LARGE else LEAST
     order = torch.Generator().manual_seed(seed)
     real_sets, generated_sets = (
         _shuffled(points, order)[: size * most].split(size)[: len(points) // size] for points in (true, mine)
     )
-    normal = [_normalised(points, units, true) for points in generated_sets]
+    normal = [_normalised(points, units, dtype) for points in generated_sets]
     benchmark = Benchmark(
-        _normalised(torch.cat(real_sets), units, true),
-        None if seen is None else _normalised(seen, units, true),
+        _normalised(torch.cat(real_sets), units, dtype),
+        None if seen is None else _normalised(seen, units, dtype),
         seed=seed,
     )
     wanted = [*benchmark.known] if names is None else [*names]
@@ -121,11 +131,29 @@ def _shuffled(points: Tensor, order: torch.Generator) -> Tensor:
     return points[torch.randperm(len(points), generator=order)]
 
 
-def _normalised(points: Tensor, units: Units, real: Tensor) -> Tensor:
-    """The points in the real ones' units: (n, 2) float32, or float64 where an outlier squeezes the rest together."""
-    farthest = (real - units.shift).abs().max() / units.scale
-    exact = (points - units.shift) / units.scale
-    return exact if farthest > PRECISE else exact.float()
+def _dtype(units: Units, real: Tensor) -> torch.dtype:
+    """The type in which points are measured: float32, or float64 where an outlier squeezes the real ones together."""
+    farthest = float((real - units.shift).abs().max()) / units.scale
+    return torch.float64 if farthest > PRECISE else torch.float32
+
+
+def _normalised(points: Tensor, units: Units, dtype: torch.dtype) -> Tensor:
+    """The points in the real ones' units: (n, 2) of that type."""
+    return ((points - units.shift) / units.scale).to(dtype)
+
+
+def _check_room(points: Tensor, name: str, units: Units, dtype: torch.dtype) -> None:
+    """Raise a `PointsError` where finite points are so far out that the type has no room for what is made of them."""
+    most, why = ROOM[dtype]
+    far = ((points - units.shift) / units.scale).abs().amax(dim=1) > most
+    if many := int(far.sum()):
+        first = int(far.nonzero()[0])
+        x, y = points[first].tolist()
+        raise PointsError(
+            f"{many} of {len(points)} {name} points are too far out to be measured, more than {most:g} times as far as "
+            f"the real ones are spread; the first is ({x:.3g}, {y:.3g}) in row {first}, counted from 0. They are "
+            f"finite, but {why}. Find out why they are so far; or measure the others, and say how many you left out"
+        )
 
 
 def _why_not(name: str, distance: Distance | None, size: int, *, asked: bool) -> str:

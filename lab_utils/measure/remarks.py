@@ -104,7 +104,8 @@ def _places(mine: Array, true: Array) -> Iterator[str]:
 
 def _rows(points: Array) -> NDArray[Any]:
     """(n,): each point as one number, in single precision, so that the same point is found in files of either."""
-    return np.ascontiguousarray(points, dtype=np.float32).view(np.complex64)[:, 0]
+    with np.errstate(over="ignore"):  # what is too large for it becomes infinite, and so is no point of a file
+        return np.ascontiguousarray(points, dtype=np.float32).view(np.complex64)[:, 0]
 
 
 def _among(points: Array, others: Array) -> NDArray[np.bool_]:

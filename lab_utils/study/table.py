@@ -33,6 +33,8 @@ from lab_utils.base.files import clear_parts, in_a_line, lock, sha256, target, w
 
 FACTS = ("lab", "python", "torch", "processor", "seconds")  # the columns that tell where and how long a run ran
 
+REMEDY = "It is left as it is; mend it or move it away, or name another file"
+
 Configuration = Mapping[str, Any]  # column → bool, int, float, str or None; NumPy's scalars too
 Rows = list[dict[str, str]]  # of one run: column → cell
 
@@ -100,28 +102,27 @@ def read(path: Path) -> Table:
     """
     if not path.exists():
         return Table()
-    remedy = "It is left as it is; mend it or move it away, or name another file"
     try:
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(text.splitlines(), strict=True)
     except (OSError, ValueError, csv.Error) as error:
-        raise TableError(f"{path} can't be read as a table: {error}. {remedy}") from error
+        raise TableError(f"{path} can't be read as a table: {error}. {REMEDY}") from error
     first = header.index(FACTS[0]) if FACTS[0] in header else 0
     last = first + len(FACTS)
     if header[:1] != ["run"] or header[first:last] != [*FACTS] or len(set(header)) < len(header):
         raise TableError(
             f"{path} has the columns {', '.join(header)}; expected: run, the configuration's, {', '.join(FACTS)}, "
-            f"the results'. {remedy}"
+            f"the results'. {REMEDY}"
         )
     table = Table(header[1:first], header[last:])
     for number, cells in enumerate(lines, 2):
         if len(cells) != len(header):
-            raise TableError(f"{path}, line {number}: {len(cells)} cells under {len(header)} columns. {remedy}")
+            raise TableError(f"{path}, line {number}: {len(cells)} cells under {len(header)} columns. {REMEDY}")
         if not re.fullmatch("[0-9a-f]{16}", cells[0]):
-            raise TableError(f"{path}, line {number}: {cells[0]!r} in column run is no run's key. {remedy}")
+            raise TableError(f"{path}, line {number}: {cells[0]!r} in column run is no run's key. {REMEDY}")
         table.runs.setdefault(cells[0], []).append(dict(zip(header, cells, strict=True)))
     if not text.endswith("\n"):
-        raise TableError(f"{path}, line {len(lines) + 1}: the line is cut off. {remedy}")
+        raise TableError(f"{path}, line {len(lines) + 1}: the line is cut off. {REMEDY}")
     return table
 
 
@@ -190,9 +191,27 @@ def read_table(path: str | Path) -> pd.DataFrame:
     of True and False has booleans, and any other has text. An empty cell is NaN; with one, whole numbers are floats.
 
     Raises:
-        TableError: the file is damaged, or is no such table.
+        TableError: the file is damaged, or is no such table; or there is text in a column of numbers.
         FileNotFoundError: there is none.
     """
     read(Path(path))
     # The key "0000000000000012" is no number, and the text "NA" is text.
-    return pd.read_csv(path, dtype={"run": str}, keep_default_na=False, na_values=[""], low_memory=False)
+    table = pd.read_csv(path, dtype={"run": str}, keep_default_na=False, na_values=[""], low_memory=False)
+    for name in table.columns.difference(["run", *FACTS[:-1]]):
+        _check_numbers(Path(path), table[name])
+    return table
+
+
+def _check_numbers(path: Path, column: pd.Series[Any]) -> None:
+    """Raise a `TableError` for text in a column of numbers, all of which it would make text.
+
+    A column is one of numbers when these are more than half of what it has.
+    """
+    numbers = pd.to_numeric(column, errors="coerce").notna()
+    text = column.notna() & ~numbers
+    if 0 < text.sum() < numbers.sum():
+        row = int(text.to_numpy().argmax())
+        raise TableError(
+            f"{path}, line {row + 2}: {column[row]!r} in column {column.name} is no number, and {numbers.sum()} other "
+            f"cells there are. {REMEDY}"
+        )

@@ -100,24 +100,33 @@ class Live:
 
         Raises:
             ValueError: there is no model; two of the same name and schedule; two schedules of the same name; or a
-                subclass of the lab's network, which may answer in a way of its own.
+                network that a browser doesn't know: a subclass, which may answer in a way of its own, or one that
+                predicts something else than v.
         """
-        if not any(self.models.values()):
-            raise ValueError("an explorer needs a model or more, as {name: [network, …]}")
-        schedules: dict[str, Schedule] = {}
-        models = []
         for name, networks in self.models.items():
-            for network in networks:
+            if not isinstance(networks, Sequence):
+                raise ValueError(f"the networks of {name!r} must be a list, not a {type(networks).__name__}; give [it]")
+        if not any(self.models.values()):
+            raise ValueError("an explorer needs a network or more; give its models as {name: [network, …]}")
+        schedules: dict[str, Schedule] = {}
+        models: dict[tuple[str, str], dict[str, Any]] = {}
+        for name, networks in self.models.items():
+            for network in map(_known, networks):
                 schedule = schedules.setdefault(network.schedule.name, network.schedule)
                 if not torch.equal(schedule.betas, network.schedule.betas):
-                    raise ValueError(f"there are two schedules of the name {schedule.name!r}; an explorer shows one")
-                models.append({"name": name, "schedule": schedule.name, **network_parts(_known(network))})
-        pairs = [(model["name"], model["schedule"]) for model in models]
-        if len({*pairs}) < len(pairs):
-            raise ValueError(f"an explorer shows one network for a name and a schedule; got {pairs}")
+                    raise ValueError(
+                        f"there are two schedules of the name {schedule.name!r}, and a reader chooses them by their "
+                        "names; show the networks of each in an explorer of its own"
+                    )
+                if (name, schedule.name) in models:
+                    raise ValueError(
+                        f"there are two networks of the name {name!r} with the schedule {schedule.name!r}, and a "
+                        "reader chooses them by both; give one of them another name"
+                    )
+                models[name, schedule.name] = {"name": name, "schedule": schedule.name, **network_parts(network)}
         return {
             "points": POINTS,
-            "models": models,
+            "models": [*models.values()],
             "schedules": {name: schedule_tables(schedule) for name, schedule in schedules.items()},
             "samplers": {name: _samplers(schedule) for name, schedule in schedules.items()},
             "shift": self.data.units.shift.tolist(),
@@ -133,8 +142,15 @@ class Live:
 
 
 def _known(network: DenoisingModule) -> DiffusionGenerator:
+    instead = "sample from it in Python, with sample(network, n)"
     if type(network) is not DiffusionGenerator:
-        raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {type(network).__name__} does")
+        got = type(network).__name__
+        raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {got} does; {instead}")
+    if (target := network.config["target"]) != "v":
+        raise ValueError(
+            f"a browser knows how a network answers that predicts v, and this one predicts {target}; train one with "
+            f'target="v", or {instead}'
+        )
     return network
 
 
@@ -142,7 +158,7 @@ def rounded(network: DenoisingModule) -> DiffusionGenerator:
     """The same network with its weights rounded to half precision, as a browser has them.
 
     Raises:
-        ValueError: it is no `DiffusionGenerator`.
+        ValueError: it is no `DiffusionGenerator`, or predicts something else than v.
     """
     again = DiffusionGenerator.from_config(_known(network).config)
     again.load_state_dict({name: weights.half().float() for name, weights in network.state_dict().items()})

@@ -181,6 +181,37 @@ def test_bad_points_are_refused_with_their_number(mine, real, said):
         compare(mine, real)
 
 
+def far(n, out, seed=0):
+    """A cloud with one point far out."""
+    return np.where(np.arange(n)[:, None] == 4, (out, -out), cloud(n, seed))
+
+
+SQUEEZED = far(3000, 1e6)  # so that the others lie close together, and float64 is taken
+
+
+@pytest.mark.parametrize(("out", "real"), [(1e19, cloud(99)), (1e39, cloud(99)), (1e300, SQUEEZED)])
+@pytest.mark.parametrize("who", ["generated", "training"])
+def test_points_too_far_out_for_the_numbers_that_measure_them_are_not_called_infinite(who, out, real):
+    """Beyond 1e38 they were told to be finite, which they are. Below, the energy distance was NaN without a word."""
+    given = {"generated": cloud(99, 1), "training": cloud(99, 2)} | {who: far(99, out)}
+    with pytest.raises(PointsError) as caught:
+        compare(given["generated"], real, train=given["training"])
+    said = str(caught.value)
+    assert said.startswith(f"1 of 99 {who} points are too far out to be measured, more than 1e+")
+    assert f"the first is ({out:.3g}, {-out:.3g}) in row 4, counted from 0" in said
+    assert f"too large for {'the trees of the classifier' if out == 1e300 else 'float32'}" in said
+
+
+@pytest.mark.parametrize(("out", "real"), [(1e17, cloud(99)), (1e41, SQUEEZED)])
+@pytest.mark.filterwarnings("error:overflow encountered in cast")
+def test_what_is_just_near_enough_is_measured_by_every_measure(out, real):
+    """So the bound at which points are refused is no smaller than the arithmetic asks for, and no larger."""
+    found = compare(far(99, out), real, train=far(99, out, 2))
+    assert {name: math.isnan(found.measures[name].value) for name in found.measures} == dict.fromkeys(
+        found.measures, False
+    )
+
+
 def test_a_measure_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(ValueError, match="no distance 'sharpness'; choose one of energy distance, blur"):
         compare(cloud(99), cloud(99, 1), names=["sharpness"])

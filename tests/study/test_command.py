@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from lab_utils.base.files import DATA
+from lab_utils.base.files import DATA, PROJECT
 from lab_utils.study import __main__ as command
 from lab_utils.study import sampler_study, spread, sweeps, target_study
 from lab_utils.study.__main__ import main
@@ -43,6 +43,11 @@ def test_all_tables_are_completed_unless_one_is_chosen_and_old_runs_are_counted(
     assert f"1 of 2 runs in {DATA / 'samplers.csv'} are of another version of the code, 0.1.0" in told
     assert "--renew" in told
     assert len(calls) == 5
+
+
+def test_the_makefile_names_all_tables():
+    (line,) = [line for line in (PROJECT / "Makefile").read_text().splitlines() if line.startswith("study:")]
+    assert [name for name in command.TABLES if f"{name}.csv" not in line] == []
 
 
 def test_the_options_are_handed_on(calls, tmp_path):

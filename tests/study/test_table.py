@@ -1,5 +1,7 @@
 """The file of runs: values come back as they went in, writers lose nothing, and what is no such file is left alone."""
 
+import csv
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -120,6 +122,47 @@ def test_a_damaged_file_is_left_as_it_is(path, content, said):
         with pytest.raises(TableError, match=f"results.csv.*{said}.*name another file"):
             act()
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([["1", "2"], ["3", "4,5"], ["6", "7"]], "line 3: '4,5' in column x is no number, and 2 other cells there are"),
+        (
+            [["1", "2"], ["", "3"], ["l", ""], ["0", "nan"]],
+            "line 4: 'l' in column a is no number, and 2 other cells there",
+        ),
+        ([["1", "2"], ["2", "NaN"], ["3", "4"]], "line 3: 'NaN' in column x is no number"),
+        ([["1", "2"], ["2", "1e5"], ["3", "- 4"]], "line 4: '- 4' in column x is no number"),
+    ],
+)
+def test_text_among_numbers_is_found_with_its_line_and_column(path, cells, said):
+    """It made the whole column text, and whoever took a mean of it was told something else, somewhere else."""
+    path.parent.mkdir()
+    write_cells(path, cells)
+    with pytest.raises(
+        TableError, match=re.escape(f"{path}, {said}") + ".*It is left as it is; mend it or move it away"
+    ):
+        read_table(path)
+
+
+def test_a_column_of_text_may_have_numbers_in_it(path):
+    path.parent.mkdir()
+    write_cells(path, [["sigmoid", "1"], ["7", ""], ["NA", "-inf"], ["8", "1e-7"]])
+    table = read_table(path)
+    assert table["a"].tolist() == ["sigmoid", "7", "NA", "8"]
+    assert table["x"].dropna().tolist() == [1, -math.inf, 1e-7]
+
+
+def write_cells(path, cells):
+    """A file with these cells under the columns a, of the configuration, and x, a result."""
+    header, line = HEADER.decode().strip().split(","), LINE.decode().strip().split(",")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for number, (a, x) in enumerate(cells):
+            filled = dict(zip(header, line, strict=True)) | {"run": f"{number:016x}", "a": a, "x": x}
+            writer.writerow(filled.values())
 
 
 def test_a_good_file_is_read(path):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.schedules import linear, sigmoid
+from lab_utils.exact.best_denoiser import BestDenoiser
 from lab_utils.points.dataset import dataset
 from lab_utils.report.live import trained
 from lab_utils.widgets import payload
@@ -175,7 +177,8 @@ def test_what_a_browser_gets_is_json_and_small():
     assert 2 * sum(part.numel() for part in network.parameters()) < len(text) < 500_000
 
 
-def test_what_an_explorer_cannot_show_is_refused():
+def test_what_an_explorer_cannot_show_is_refused_with_what_to_do():
+    """Of a network with another target, a browser would have shown other points than the network's own."""
     data = dataset("moons", train=500)
     network = DiffusionGenerator(schedule=sigmoid())
 
@@ -183,10 +186,28 @@ def test_what_an_explorer_cannot_show_is_refused():
         pass
 
     for models, said in (
-        ({}, "a model or more"),
-        ({"a": [network, network]}, "one network for a name"),
-        ({"a": [network], "b": [DiffusionGenerator(schedule=sigmoid(timesteps=500))]}, "two schedules"),
-        ({"a": [Mine(schedule=sigmoid())]}, "how Mine does"),
+        ({}, "needs a network or more; give its models as {name: [network, …]}"),
+        ({"a": []}, "needs a network or more; give its models as {name: [network, …]}"),
+        ({"a": network}, "the networks of 'a' must be a list, not a DiffusionGenerator; give [it]"),
+        (
+            {"a": [network, network]},
+            "two networks of the name 'a' with the schedule 'sigmoid', and a reader chooses them by both; give one of "
+            "them another name",
+        ),
+        (
+            {"a": [network], "b": [DiffusionGenerator(schedule=sigmoid(timesteps=500))]},
+            "two schedules of the name 'sigmoid', and a reader chooses them by their names; show the networks of each "
+            "in an explorer of its own",
+        ),
+        ({"a": [Mine(schedule=sigmoid())]}, "how Mine does; sample from it in Python, with sample(network, n)"),
+        ({"a": [BestDenoiser(data.train, sigmoid())]}, "how BestDenoiser does; sample from it in Python"),
+        ({"a": ["network.pt"]}, "how str does; sample from it in Python"),
+        (
+            {"a": [DiffusionGenerator(schedule=sigmoid(), target="epsilon")]},
+            'predicts v, and this one predicts epsilon; train one with target="v", or sample from it in Python',
+        ),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=re.escape(said)):
             payload.Live(models, data).payload()
+    with pytest.raises(ValueError, match="and this one predicts x;"):
+        payload.rounded(DiffusionGenerator(schedule=sigmoid(), target="x"))

@@ -340,7 +340,7 @@ function liveExplorer(root, payload) {
     const row = (head, ...cells) => make("tr", {}, head, ...cells.filter((cell) => cell));
     const cell = (text) => make("td", {}, text);
     const head = (scope, text) => make("th", { scope }, text);
-    const rows = ["blur", "strays", "energy distance"].map((name) =>
+    const rows = Object.keys(real.means).map((name) =>
       row(
         head("row", name),
         cell(name in here ? three(here[name]) : "–"),
