@@ -126,7 +126,8 @@ def multiples(points: Tensor, name: str, seed: int, label: str) -> dict[str, flo
     Args:
         points: (n, 2), in the normalised units of the data. They are cut into sets as large as the real ones, `SETS`
             of them at most; what is left over is not used.
-        name, seed: as for `labelled`.
+        name: of the data, as for `labelled` …
+        seed: … and its seed.
         label: the class.
     """
     units, benchmark = _real(name, seed, label)
