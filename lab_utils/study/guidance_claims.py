@@ -75,10 +75,8 @@ def _along(table: pd.DataFrame, way: Way, measure: str) -> tuple[str, str]:
     told = {"helps": "better", "harms": "worse", "not known": "not known"}
     seen = [told[step.word] for step in steps if step.word in told]
     words = [word for number, word in enumerate(seen) if seen[number - 1 : number] != [word]]
-    line = ", ".join(
-        f"w = {before:g} → {after:g}: {step}" for (before, after), step in zip(pairwise(STEPS), steps, strict=True)
-    )
-    return ("not known" if "not known" in words else ", then ".join(words) or "no difference seen"), ", ".join(lines)
+    line = ", ".join(f"to w = {after:g}: {step}" for after, step in zip(STEPS[1:], steps, strict=True))
+    return ("not known" if "not known" in words else ", then ".join(words) or "no difference seen"), line
 
 
 def more_quality_and_less_diversity(table: pd.DataFrame, denoiser: str = "original") -> Verdict:
@@ -131,7 +129,7 @@ def autoguidance_takes_the_strays_away(table: pd.DataFrame, denoiser: str = "ori
     way = Way(AUTO, USUAL, denoiser)
     strays, coverage = change(table, way, "strays"), change(table, way, DIVERSITY)
     gone = -strays.more.high >= MOST * (strays.before.mean - 1)
-    verdict = {"harms": "false"}.get(strays.word, strays.text)
+    verdict = "false" if strays.word == "harms" else strays.text
     if strays.word == "helps":
         verdict = "true" if gone and reads_real(strays.after, "strays") else "they become fewer, and are not away"
     lines = [
@@ -181,15 +179,8 @@ def some_weight_beats_the_unguided_model(table: pd.DataFrame, denoiser: str = "o
         verdict = "not known: samples of some ways are missing"
     else:
         verdict = "only at a price" if at_a_price else "none is seen"
-    lines = [
-        f"{way}: better in {', '.join(helped[way]) or 'none'}; worse in {', '.join(harmed[way]) or 'none'}."
-        for way in ways
-    ]
-    return (
-        verdict,
-        f"{best}: {told}; worse in {_or_none(harmed[best])}",
-        "\n".join([f"Of {len(ways)} ways and {len(asked)} measures:", *lines]),
-    )
+    lines = [f"{way}: better in {_or_none(helped[way])}; worse in {_or_none(harmed[way])}." for way in ways]
+    return verdict, f"{best}: {told}; worse in {_or_none(harmed[best])}", "\n".join(lines)
 
 
 def guidance_claims(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lab_utils.measure.standings import more_is_better
+from lab_utils.measure.distances import DISTANCES
 from lab_utils.study.guidance_study import FREE, WITH_NOISE
 from lab_utils.study.results import Interval
 from lab_utils.study.table import select
@@ -87,18 +87,19 @@ def measures(table: pd.DataFrame) -> list[str]:
     return [name for name in names[names.index("class") + 1 :] if not name.startswith(REAL)]
 
 
-def _more_is_better(measure: str) -> bool:
-    return measure == ACCURACY or more_is_better(measure)
+def more_is_better(measure: str) -> bool:
+    """Whether a measure is a share that real points score high in."""
+    return measure == ACCURACY or (measure in DISTANCES and DISTANCES[measure].higher_is_better)
 
 
 def shortfall(multiples: pd.Series[float], measure: str) -> pd.Series[float]:
     """By how much × real a measure is worse than real, and 0 where it isn't: nothing is gained beyond real."""
-    return ((1 - multiples) if _more_is_better(measure) else (multiples - 1)).clip(lower=0)
+    return ((1 - multiples) if more_is_better(measure) else (multiples - 1)).clip(lower=0)
 
 
 def reads_real(multiple: Interval, measure: str) -> bool:
     """Whether the interval of a multiple reaches real, or lies beyond it on the good side."""
-    return multiple.high >= 1 if _more_is_better(measure) else multiple.low <= 1
+    return multiple.high >= 1 if more_is_better(measure) else multiple.low <= 1
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class Change:
         before, after: the means, × real.
         more: how much worse than real it is after than before, beyond what it was; below 0 it is better. See
             `shortfall`.
-        word: "helps", "harms", "no difference seen", "not known"; or "real already before" and "real still after",
-            where it would help or harm what is as real; or "real" where both are.
+        word: "helps", "harms", "no difference seen", "not known"; or "real" where both are; or "not told from real
+            before", where it can't be said that there was anything to gain.
         text: the same with the smallest effect that would have been seen.
     """
 
@@ -145,9 +146,7 @@ def change(table: pd.DataFrame, way: Way, measure: str, *, to: Way | None = None
     if more.low == more.high == 0:
         word = text = "real"
     elif word == "helps" and reads_real(means[0], measure):
-        word = text = "real already before"
-    elif word == "harms" and reads_real(means[1], measure):
-        word = text = "real still after"
+        word = text = "not told from real before"
     return Change(*means, more, word, text)
 
 

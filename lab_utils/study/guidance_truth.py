@@ -131,6 +131,7 @@ def multiples(points: Tensor, name: str, seed: int, label: str) -> dict[str, flo
         label: the class.
     """
     units, benchmark = _real(name, seed, label)
-    sets = units.normalise(points[: SETS * benchmark.size]).split(benchmark.size)
-    whole = [one for one in sets if len(one) == benchmark.size]
+    size = min(benchmark.size, len(points))
+    sets = units.normalise(points[: SETS * size]).split(size)
+    whole = [one for one in sets if len(one) == size]
     return {measure: benchmark.multiple(measure, *whole) for measure in MEASURES}
