@@ -55,7 +55,7 @@ def along_weights(
         unguided = means[0][first == 1]
         axes.plot(np.ones(len(unguided)), unguided, "*", color="black", markersize=12, zorder=5, label="unguided")
         together = np.concatenate(means)
-        if 0 < together.min() and together.max() > MANY * together.min():
+        if together.min() > 0 and together.max() > MANY * together.min():
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if together.max() < 100 else (1,)))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
