@@ -5,7 +5,7 @@ from lab_utils.figures.display import save_animation, show_animation, show_claim
 from lab_utils.figures.guidance import along_weights
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, strays, walks
-from lab_utils.figures.paths import floors, paths
+from lab_utils.figures.paths import SYMBOLS, floors, paths
 from lab_utils.figures.posterior import posterior, posteriors
 from lab_utils.figures.quality import comparison, evaluations, multiples, trade_off
 from lab_utils.figures.schedules import alphas_cumprod, schedule_card
@@ -17,6 +17,7 @@ __all__ = [
     "GREY",
     "LINES",
     "ORANGE",
+    "SYMBOLS",
     "Extent",
     "along_weights",
     "alphas_cumprod",
