@@ -236,6 +236,19 @@ def test_networks_sample_in_the_notebook(lab, folder):
     lab.check()
 
 
+def test_notebook_8_slides_along_the_path(lab):
+    lab = lab("08_flow_matching.ipynb", "PathExplorer(data")
+    lab.show(lab.page.locator("canvas.live-map").first)
+    status = lab.page.get_by_role("status").filter(has_text="ᾱ")
+    status.filter(has_text="s = 0.50").wait_for(timeout=60_000)
+    press(lab, lab.page.get_by_role("slider", name="Place s"), "ArrowLeft", 5)
+    status.filter(has_text="s = 0.40").wait_for(timeout=10_000)
+    lab.page.get_by_label("Follow pair").fill("17")
+    status.filter(has_text="Pair 17 is at").wait_for(timeout=10_000)
+    lab.shot("path")
+    lab.check()
+
+
 def test_notebook_7_draws_points_and_learns_them(lab):
     lab = lab("07_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page

@@ -4,7 +4,7 @@ from lab_utils.figures.arrows import arrows
 from lab_utils.figures.display import save_animation, show_animation, show_claims, show_figure, show_finding, show_table
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, strays, walks
-from lab_utils.figures.paths import floors, paths
+from lab_utils.figures.paths import SYMBOLS, floors, paths
 from lab_utils.figures.posterior import posterior, posteriors
 from lab_utils.figures.quality import comparison, evaluations, multiples, trade_off
 from lab_utils.figures.schedules import alphas_cumprod, schedule_card
@@ -16,6 +16,7 @@ __all__ = [
     "GREY",
     "LINES",
     "ORANGE",
+    "SYMBOLS",
     "Extent",
     "alphas_cumprod",
     "around",

@@ -35,7 +35,7 @@ def floors(places: ArrayLike, by_target: Mapping[str, ArrayLike]) -> Figure:
         axes.plot(np.asarray(places), found, label=f"{SYMBOLS[name]}: {found.mean():.2f} in the mean", **TARGETS[name])
     axes.set(xlabel="place on the path, s: data on the left, noise on the right", ylabel="floor of the loss")
     axes.set(xlim=(0, 1), ylim=(0, None))
-    axes.legend(title="whose error the loss is of")
+    figure.legend(loc="outside right upper", title="whose error the loss is of")
     return figure
 
 
@@ -54,8 +54,10 @@ def paths(
     """
     rows = -(-len(panels) // columns)
     shape = (extent[3] - extent[2]) / (extent[1] - extent[0])
-    figure, all_axes = canvas(rows, columns, 0.3 + rows * (0.55 + WIDTH / columns * shape), sharex=True, sharey=True)
-    for axes, (title, path) in zip(all_axes, panels.items(), strict=False):
+    figure, all_axes = canvas(
+        rows, columns, 0.35 + rows * (0.3 + WIDTH * 0.95 / columns * shape), sharex=True, sharey=True
+    )
+    for number, (axes, (title, path)) in enumerate(zip(all_axes, panels.items(), strict=False)):
         ways = np.asarray(path).swapaxes(0, 1)
         scatter(axes, behind, 0.6, PALE, 1)
         axes.add_collection(LineCollection([*ways], colors=color, linewidths=0.7, alpha=0.7, zorder=2))
@@ -64,6 +66,10 @@ def paths(
         axes.set_title(title, fontsize=9)
         axes.grid(visible=False)
         fix(axes, extent)
+        if number % columns == 0:
+            axes.set_ylabel("y")
+        if number >= len(panels) - columns:
+            axes.set_xlabel("x")
     for axes in all_axes[len(panels) :]:
         axes.set_visible(False)
     return figure

@@ -36,6 +36,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "Heun": {"color": BLUE, "marker": "P", "linestyle": "-"},
     "midpoint": {"color": GREEN, "marker": "v", "linestyle": "-."},
 }
+FEW_TICKS = 30  # an axis that reaches from 1 to less than this would have one or two powers of ten
 
 
 def _real(axes: Axes, band: tuple[float, float]) -> None:
@@ -149,6 +150,9 @@ def evaluations(
             axes.set(xscale="log", yscale="log", title=denoiser if number == 0 else "")
             axes.set_ylim(bottom=edge)
             axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            if np.divide(*axes.get_xlim()[::-1]) < FEW_TICKS:
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5) if axes.get_ylim()[1] < 10 else (1,)))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.yaxis.set_minor_locator(NullLocator())

@@ -244,6 +244,12 @@ SHOWN = {  # a part of the cell, and whether its output stays
     ],
     "06": [('"Number of points"', False), ('"Size of the network"', True)],
     "07": [("energy distance by your function", False), ('"How good"', True)],
+    "08": [
+        ("ends = {kind: follow(", False),
+        ('"Your own flow"', False),
+        ('"Pairs of a batch"', False),
+        ('"One step"', True),
+    ],
 }
 
 

@@ -171,7 +171,7 @@ def test_no_term_stands_twice():
 TERMS = """
 blur; real, × real; strays; RMS nearest distance; rank; interval; nat; excess in nats; floor; excess; copies;
 copied share; energy distance; probability flow; log-SNR; gradient signal; classifier (two-sample test);
-cross-validation; original report; report; v-prediction
+cross-validation; original report; report; v-prediction; flow matching; velocity; coupling; reflow; straightness
 """
 
 

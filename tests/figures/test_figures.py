@@ -340,6 +340,17 @@ def test_evaluations_are_a_grid_of_distances_and_denoisers_with_the_mean_and_the
     assert len({line["marker"] for line in SAMPLERS.values()}) == len(SAMPLERS)
 
 
+@pytest.mark.parametrize(("most", "shown"), [(50, {"5", "10", "20", "50"}), (1000, {"10", "100", "1000"})])
+def test_numbers_of_evaluations_are_read_from_the_axis(most, shown):
+    by_sampler = {"Euler": ([5, 10, most], [[4.0], [2.0], [1.0]])}
+    figure = figures.evaluations({"strays": {"network": by_sampler}}, {"strays": (0.5, 2.0)})
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    labels = {text.get_text() for text in axes.get_xticklabels() if low <= text.get_position()[0] <= high}
+    assert labels == shown
+
+
 def test_a_seed_that_reads_0_does_not_stretch_the_logarithmic_axis_of_evaluations():
     by_sampler = {"DDPM": ([1000], [[0.0, 0.0, 0.0, 0.0, 2.0]]), "DDIM": ([5, 20], [[4.0, 8.0], [2.0, 2.0]])}
     (axes,) = figures.evaluations({"strays": {"network": by_sampler}}, {"strays": (0.5, 2.0)}).axes
@@ -351,8 +362,9 @@ def test_a_seed_that_reads_0_does_not_stretch_the_logarithmic_axis_of_evaluation
 
 def test_floors_are_lines_along_the_path_with_their_means():
     s = np.linspace(0.05, 0.95, 10)
-    (axes,) = figures.floors(s, {"x": s**2, "velocity": 2 * np.ones(10)}).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    figure = figures.floors(s, {"x": s**2, "velocity": 2 * np.ones(10)})
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
         f"x: {(s**2).mean():.2f} in the mean",
         "velocity u: 2.00 in the mean",
     ]
