@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 
 import pandas as pd
@@ -35,12 +36,16 @@ Interval = tuple[float, float]
 
 
 class StandingsError(ValueError):
-    """There are no standings of that data, or nothing to place; the message says what there is."""
+    """There are no standings of that data, or nothing to place, or no table; the message says what there is."""
 
 
 @lru_cache(maxsize=4)
 def _rows(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"run": str}, keep_default_na=False, na_values=[""])
+    try:
+        rows = pd.read_csv(path, dtype={"run": str}, keep_default_na=False, na_values=[""])
+        return rows.astype(dict.fromkeys(MEASURES, float) | dict.fromkeys(("data", "name"), str))
+    except (OSError, ValueError, KeyError) as error:  # no table, without a column, or with text among numbers
+        raise StandingsError(f"{path} can't be read as standings: {error}. Mend it, or give another path") from error
 
 
 def known(path: Path = TABLE) -> tuple[str, ...]:
@@ -88,25 +93,38 @@ def _ordered(table: pd.DataFrame, measures: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _checked(multiples: Mapping[str, float]) -> dict[str, float]:
-    """Those that stand in the table, too, and are numbers.
+    """Those that stand in the table, too, and are known.
 
     Raises:
-        StandingsError: there are none.
+        StandingsError: there are none, or one is no measure or no number.
     """
-    found = {name: float(multiples[name]) for name in MEASURES if name in multiples and not math.isnan(multiples[name])}
+    if not isinstance(multiples, Mapping):
+        raise StandingsError(
+            f"multiples of real are needed, such as {{'blur': 1.2}}; got a {type(multiples).__name__}. Those of a "
+            "comparison, as compare makes it of points, are {name: m.multiple for name, m in found.measures.items()}"
+        )
+    for name, value in multiples.items():
+        if name not in {*DISTANCES, *MEASURES}:  # the first have no copies, which hang on the training points
+            raise StandingsError(f"there is no measure {name!r}; these have standings: {', '.join(MEASURES)}")
+        if not isinstance(value, Real) or isinstance(value, bool) or value == -math.inf:
+            raise StandingsError(f"{name} must be a number, × real; got {value!r:.80}")
+    found = {name: float(multiples[name]) for name in MEASURES if name in multiples}
     if not found:
         raise StandingsError(
             f"none of the measures {', '.join(multiples) or '(none was given)'} has standings; these have: "
             f"{', '.join(MEASURES)}"
         )
-    return found
+    if not (known := {name: value for name, value in found.items() if not math.isnan(value)}):
+        raise StandingsError(f"{', '.join(found)}: NaN, so nothing is known that could have a place")
+    return known
 
 
 def place(multiples: Mapping[str, float], data: str, *, name: str = "yours", path: Path = TABLE) -> pd.DataFrame:
     """The standings of the data set `data` with one row more.
 
     Args:
-        multiples: measure → × real, of samples of `SIZE` points. Those of `MEASURES` are taken, and others left out.
+        multiples: measure → × real, of samples of `SIZE` points. Those of `MEASURES` are taken, and others left out,
+            and so is what is NaN. Where real reads 0, a multiple is infinite.
         data: one of `known()`.
         name: of the new row.
         path: of the table.
@@ -115,7 +133,8 @@ def place(multiples: Mapping[str, float], data: str, *, name: str = "yours", pat
         As `standings`, with the columns that were given only. The worst is that of these columns, in all rows alike.
 
     Raises:
-        StandingsError: the lab has measured nothing on such data, or no such measure; or the name is taken.
+        StandingsError: the lab has measured nothing on such data, or no such measure; or one is no measure or no
+            number, all are NaN, or the name is taken; or the table can't be read.
     """
     given, table = _checked(multiples), standings(data, path)
     if name in table.index:

@@ -1,6 +1,7 @@
 """Standings say where a sample stands, in numbers and in words; the command that makes them measures what it says."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 from benchmarks import standings as command
 
 from lab_utils.measure.benchmark import Benchmark
+from lab_utils.measure.compare import compare
 from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.standings import (
     BY,
@@ -94,6 +96,73 @@ def test_what_has_no_place_is_an_error(path):
         place({"W2": 1.0}, "moons", path=path)
     with pytest.raises(StandingsError, match="'good' is the name of a row"):
         place({"blur": 1.0}, "moons", name="good", path=path)
+
+
+@pytest.mark.parametrize("say", [place, sentences])
+@pytest.mark.parametrize(
+    ("multiples", "said"),
+    [
+        ({}, r"none of the measures \(none was given\) has standings; these have: energy distance"),
+        ({"blur": 1.0, "blurr": 2.0}, "there is no measure 'blurr'; these have standings: energy distance"),
+        ({"blur": "1.2"}, "blur must be a number, × real; got '1.2'"),
+        ({"blur": None}, "blur must be a number, × real; got None"),
+        ({"blur": True}, "blur must be a number, × real; got True"),
+        ({"blur": -math.inf}, "blur must be a number, × real; got -inf"),
+        ({"blur": torch.tensor([1.0, 2.0])}, r"blur must be a number, × real; got tensor\(\[1"),
+        ({"blur": math.nan, "strays": math.nan, "W2": 1.0}, "blur, strays: NaN, so nothing is known"),
+        (
+            torch.full((50, 2), math.nan),
+            r"such as {'blur': 1.2}; got a Tensor. Those of a comparison, as compare makes it",
+        ),
+        (None, r"multiples of real are needed, such as {'blur': 1.2}; got a NoneType"),
+    ],
+)
+def test_what_are_no_multiples_is_an_error_that_says_what_is_wrong(path, say, multiples, said):
+    """A slip of the pen was left out without a word, and points, or text for a number, ended in a traceback."""
+    with pytest.raises(StandingsError, match=said):
+        say(multiples, "moons", path=path)
+
+
+@pytest.mark.parametrize("data", ["Moons", "", "mine.csv", 5, None, ["moons"]])
+def test_of_data_without_standings_no_place_is_told(path, data):
+    with pytest.raises(StandingsError, match=r"there are no standings of .*; choose one of moons, spiral"):
+        place({"blur": 1.0}, data, path=path)
+
+
+def test_every_measure_of_a_comparison_has_a_place_or_is_left_out(path):
+    """Those that are told by training points, too, and those that are measured only if one asks for them."""
+    real = np.random.default_rng(0).normal(size=(700, 2))
+    found = compare(real[:100], real[100:], train=real[:50], names=["blur", "copies", "W2"])
+    table = place({name: measure.multiple for name, measure in found.measures.items()}, "moons", path=path)
+    assert [*table.columns] == ["blur", "copies", WORST, BY]
+
+
+def test_infinitely_many_times_real_is_the_last_place(path):
+    """Where real points stand on each other, as on a grid, they read 0."""
+    assert place({"blur": math.inf}, "moons", path=path).index[-1] == "yours"
+    assert sentences({"blur": np.float32(math.inf)}, "moons", path=path)["blur"].startswith(
+        "blur: inf × real, above all"
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: "", "No columns"),
+        (lambda text: text.replace("blur", "sharpness"), "'blur'"),
+        (lambda text: text.replace("name", "method"), "'name'"),
+        (lambda text: text.replace("2.2", "two"), "'two'"),
+        (lambda text: text + "1,2,3" * 99, "Expected|expected|tokeniz"),
+    ],
+)
+def test_a_table_that_is_none_is_an_error_that_names_it(path, damage, said):
+    other = path.with_name("damaged.csv")
+    other.write_text(damage(path.read_text()))
+    for ask in (standings, partial(place, {"blur": 1.0})):
+        with pytest.raises(
+            StandingsError, match=f"damaged.csv can't be read as standings: [^$]*({said})[^$]*Mend it, or"
+        ):
+            ask("moons", path=other)
 
 
 def test_sentences_name_the_neighbours_on_both_sides(path):
