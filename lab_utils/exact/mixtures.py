@@ -15,7 +15,7 @@ from lab_utils.points.dataset import Dataset
 from lab_utils.points.shapes import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, PARTS
 
 BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
-NOTHING = -300.0  # the logarithm of what counts for nothing beside 1; far smaller numbers slow processors down
+NOTHING = -300.0  # the logarithm of a share that counts for nothing
 
 
 class GaussianMixture:
@@ -78,8 +78,8 @@ class GaussianMixture:
         self._log_weights = self.weights.log()
         squares = self._offsets.square().sum(dim=1, keepdim=True)
         self._table = torch.cat([self._offsets, -squares / 2, torch.ones_like(squares)], dim=1).T.contiguous()
-        self._logs = torch.cat([self._table[:3], self._log_weights.unsqueeze(0)])
-        self._sums = self._table[[0, 1, 3]].contiguous()
+        self._table_with_weights = torch.cat([self._table, self._log_weights.unsqueeze(0)])
+        self._places_and_ones = self._table[[0, 1, 3]].contiguous()
 
     @property
     def isotropic(self) -> bool:
@@ -101,14 +101,14 @@ class GaussianMixture:
             ValueError: for another shape or type, a negative blur, or a component that is left with no variance, which
                 has no density.
         """
-        return torch.cat([torch.logsumexp(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)])
+        return torch.cat([_log_sum(logs) for _, _, logs in self._blocks(x, blur)])
 
     def posterior(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
         """How likely each component is to have given each point (Bayes' rule): (n, K) float64, each row adds up to 1.
 
         Arguments and errors as for `log_prob`.
         """
-        return torch.cat([torch.softmax(self._log_joint(*block), dim=1) for block in self._blocks(x, blur)])
+        return torch.cat([torch.softmax(logs, dim=1) for _, _, logs in self._blocks(x, blur)])
 
     def score(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
         """The gradient of the log density at `x`: (n, 2) float64. Arguments and errors as for `log_prob`."""
@@ -131,8 +131,11 @@ class GaussianMixture:
             noise = torch.einsum("nij,nj->ni", self._axes[drawn], self._variances.sqrt()[drawn] * noise)
         return self.means[drawn] + noise
 
-    def _blocks(self, x: Tensor, blur: Tensor | float) -> Iterator[tuple[Tensor, Tensor]]:
-        """Blocks of the points, seen from the mixture's mean, (b, 2), and their blur as a column, (b, 1) or (1, 1)."""
+    def _blocks(self, x: Tensor, blur: Tensor | float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Blocks of the points, seen from the mixture's mean, (b, 2), with their blur as a column, (b, 1) or (1, 1).
+
+        And for each, (b, K), the logarithm of each component's weight times its density at each of the points.
+        """
         check_points(x, "x")
         blur = torch.as_tensor(blur, dtype=torch.float64)
         if blur.shape not in {(), (len(x),)}:
@@ -141,23 +144,36 @@ class GaussianMixture:
             raise ValueError(f"blur is a variance, 0 or more; got {float(blur.min()):g}")
         if blur.numel() and not (self._variances.min() + blur.min()) > 0:
             raise ValueError("a component of variance 0 is a point and has no density; give a blur greater than 0")
+        table = (
+            self._table_of_own_variances(self._variances + blur) if self._variances.dim() == 1 > blur.dim() else None
+        )
         rows = max(4, BLOCK // len(self.means))
         blocks = (x.double() - self._centre).split(rows)  # one, though empty, where there are no points
         columns = blur.unsqueeze(1).split(rows) if blur.dim() else [blur.reshape(1, 1)] * len(blocks)
-        yield from zip(blocks, columns, strict=True)
+        for block, column in zip(blocks, columns, strict=True):
+            yield block, column, self._log_joint(block, column, table)
 
-    def _log_joint(self, x: Tensor, blur: Tensor) -> Tensor:
-        """(b, K): the logarithm of each component's weight times its density at each of a block's points."""
-        if self.isotropic:
-            variances = self._variances + blur  # a column, a row or a whole matrix: what it takes
-            squared = x.square().sum(dim=1, keepdim=True)
-            features = torch.cat([x, torch.ones_like(squared), -squared / 2], dim=1)
-            closeness = features @ self._table  # −|x − m|²/2 = x·m − |m|²/2 − |x|²/2
-            return torch.addcmul(self._log_weights - (2 * math.pi * variances).log(), closeness, 1 / variances)
-        joint = self._log_weights - math.log(2 * math.pi)
-        for variances, along in self._along_axes(x, blur):
-            joint = joint - (along.square() / variances + variances.log()) / 2
-        return joint
+    def _table_of_own_variances(self, variances: Tensor) -> Tensor:
+        """(4, K): what the density of each component has to do with a point's 1, x, y and |x|², its variance (K,)."""
+        constants = self._log_weights - (2 * math.pi * variances).log() + self._table[2] / variances
+        return torch.stack([constants, *(self._table[:2] / variances), -0.5 / variances])
+
+    def _log_joint(self, x: Tensor, blur: Tensor, table: Tensor | None) -> Tensor:
+        """(b, K), as in `_blocks`: by a single product of matrices, where variances don't differ in both directions."""
+        squared, ones = x.square().sum(dim=1, keepdim=True), torch.ones(len(x), 1, dtype=torch.float64)
+        if table is not None:
+            return torch.cat([ones, x, squared], dim=1) @ table
+        if not self.isotropic:
+            joint = self._log_weights - math.log(2 * math.pi)
+            for variances, along in self._along_axes(x, blur):
+                joint = joint - (along.square() / variances + variances.log()) / 2
+            return joint
+        variances = self._variances + blur
+        if self._variances.dim() == 0:
+            constants = -squared / (2 * variances) - (2 * math.pi * variances).log()
+            return torch.cat([x / variances, ones / variances, constants, ones], dim=1) @ self._table_with_weights
+        closeness = torch.cat([x, ones, -squared / 2], dim=1) @ self._table  # −|x − m|²/2 = x·m − |m|²/2 − |x|²/2
+        return torch.addcmul(self._log_weights - (2 * math.pi * variances).log(), closeness, 1 / variances)
 
     def _along_axes(self, x: Tensor, blur: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """For each of the components' two axes: the blurred variances, and how far the points are along it, (b, K)."""
@@ -165,29 +181,34 @@ class GaussianMixture:
             direction = self._axes[:, :, axis]
             yield self._variances[:, axis] + blur, linear(x, direction, -(direction * self._offsets).sum(dim=1))
 
-    def _score(self, x: Tensor, blur: Tensor) -> Tensor:
-        """Σ w_i S_i⁻¹ (m_i − x) over the components, w the softmax of `_log_joint`, S the blurred covariances."""
+    def _score(self, x: Tensor, blur: Tensor, logs: Tensor) -> Tensor:
+        """Σ w_i S_i⁻¹ (m_i − x) over the components, w the softmax of the logarithms, S the blurred covariances."""
+        weights, _ = _exponentials(logs)
         if self._variances.dim() == 0:
-            return self._score_of_one_variance(x, self._variances + blur)
-        weights = torch.softmax(self._log_joint(x, blur), dim=1)
+            sums = linear(weights, self._places_and_ones)
+            return (sums[:, :2] / sums[:, 2:] - x) / (self._variances + blur)
+        total = weights.sum(dim=1, keepdim=True)
         if self.isotropic:
             pull = weights / (self._variances + blur)
-            return linear(pull, self._table[:2]) - x * pull.sum(dim=1, keepdim=True)
+            return (linear(pull, self._table[:2]) - x * pull.sum(dim=1, keepdim=True)) / total
         pulls = [weights * along / variances for variances, along in self._along_axes(x, blur)]
         score: Tensor = -(pulls[0] @ self._axes[:, :, 0] + pulls[1] @ self._axes[:, :, 1])
-        return score
+        return score / total
 
-    def _score_of_one_variance(self, x: Tensor, variance: Tensor) -> Tensor:
-        """The same where all components share a variance at each point, (b, 1) or (1, 1), in half of the time or less.
 
-        What all components of a point share leaves its softmax alone, so it isn't worked out; and what its weights are
-        to be divided by is one more of the sums over them.
-        """
-        ones = torch.ones(len(x), 1, dtype=torch.float64)
-        weights = torch.cat([x / variance, ones / variance, ones], dim=1) @ self._logs
-        weights.sub_(weights.detach().amax(dim=1, keepdim=True)).clamp_(min=NOTHING).exp_()
-        sums = linear(weights, self._sums)
-        return (sums[:, :2] / sums[:, 2:] - x) / variance
+def _exponentials(logs: Tensor) -> tuple[Tensor, Tensor]:
+    """In the place of (b, K) logarithms their exponentials over each row's largest, and the logarithm of that, (b, 1).
+
+    What counts for nothing beside the largest stays a normal number: far smaller ones slow processors down.
+    """
+    largest = logs.detach().amax(dim=1, keepdim=True)  # whatever is taken off here and added again has no slope
+    return logs.sub_(largest).clamp_(min=NOTHING).exp_(), largest
+
+
+def _log_sum(logs: Tensor) -> Tensor:
+    """(b,), the logarithm of the sum of the exponentials of each row, whose own place is used."""
+    exponentials, largest = _exponentials(logs)
+    return exponentials.sum(dim=1).log() + largest.squeeze(1)
 
 
 def exact_mixture(data: Dataset) -> GaussianMixture:

@@ -17,6 +17,19 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """What a distance is made of, if it is sign · (2 f(X, Y) − f(X, X) − f(Y, Y)), f a mean over all pairs of points.
+
+    Attributes:
+        total: the sum over all pairs of a point of one set and a point of the other.
+        sign: 1 or −1.
+    """
+
+    total: Callable[[Tensor, Tensor], float]
+    sign: int
+
+
+@dataclass(frozen=True)
 class Distance:
     """A distance between two point sets: call it with (n, 2) generated and (m, 2) real points.
 
@@ -37,6 +50,7 @@ class Distance:
         dear: from so many points on it takes seconds, and is left out unless it is asked for.
         p_value: of a test: how likely values as high are between independent pairs of sets of so many points, where
             all are from the same source.
+        pairs: what it is made of, if that is sums over pairs of points; then those of parts of a set are enough.
     """
 
     meaning: str
@@ -50,6 +64,7 @@ class Distance:
     most: float = math.inf
     dear: float = math.inf
     p_value: Callable[[Sequence[float], int], float] | None = None
+    pairs: Pairs | None = None
 
     def __call__(self, generated: Tensor, real: Tensor) -> float:
         """The distance, in units of the points where `meaning` says no other.

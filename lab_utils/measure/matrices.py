@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.files import cache_folder, write_whole
-from lab_utils.measure.distance import Distance
+from lab_utils.measure.distance import Distance, Pairs
 from lab_utils.measure.intervals import BLOCKS, Array
 
 Prepared = list[tuple[Tensor, Any]]  # sets of points, each with what a distance prepares of it
@@ -56,8 +57,27 @@ def without_blocks(distance: Distance, points: Tensor, reals: Prepared) -> Array
     """
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(SEED))
     parts = points[order].tensor_split(BLOCKS)
+    if distance.pairs:
+        return _without_parts(distance.pairs, parts, reals)
     rest = [torch.cat([*parts[:i], *parts[i + 1 :]]) for i in range(BLOCKS)]
     return matrix(distance, prepared(distance, rest, "generated"), reals)
+
+
+def _without_parts(pairs: Pairs, parts: Sequence[Tensor], reals: Prepared) -> Array:
+    """(B, R), the same where the distance is made of sums over pairs: that of two parts is worked out once."""
+    within = [*combinations_with_replacement(range(len(parts)), 2)]
+    own = np.zeros((len(parts), len(parts)))
+    sums = _parallel(lambda pair: pairs.total(parts[pair[0]], parts[pair[1]]), within)
+    for (i, j), value in zip(within, sums, strict=True):
+        own[i, j] = own[j, i] = value
+    sums = _parallel(lambda pair: pairs.total(pair[0], pair[1][0]), product(parts, reals))
+    across = np.array(sums).reshape(len(parts), len(reals))
+    sizes, real_sizes = np.array([len(part) for part in parts]), np.array([len(points) for points, _ in reals])
+    left = (sizes.sum() - sizes)[:, None]
+    own_left = (own.sum() - 2 * own.sum(axis=1) + own.diagonal())[:, None] / left**2
+    across_left = (across.sum(axis=0) - across) / (left * real_sizes)
+    found: Array = pairs.sign * (2 * across_left - own_left - np.array([mean for _, mean in reals]))
+    return found
 
 
 def kept(key: str, sets: int, make: Callable[[], Array]) -> Array:
