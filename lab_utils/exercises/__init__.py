@@ -8,6 +8,7 @@ Each notebook's tasks stand in a module of their own; `Task` does the asking. Wh
 """
 
 from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
+from lab_utils.exercises.guidance import guided_estimate, guided_noise, left_out, shuffled
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
@@ -36,6 +37,9 @@ __all__ = [
     "ddim_step",
     "excess",
     "excess_in_nats",
+    "guided_estimate",
+    "guided_noise",
+    "left_out",
     "loss",
     "multiple",
     "mystery",
@@ -48,6 +52,7 @@ __all__ = [
     "q_step",
     "reverse_mean",
     "sampling_loop",
+    "shuffled",
     "silent_loss",
     "time_matters",
     "wasted",
