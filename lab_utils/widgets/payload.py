@@ -155,9 +155,14 @@ def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
 
 
 def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
-    """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use."""
+    """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use.
+
+    The matrix of the classes, if it can be told any, comes last.
+    """
     layers: list[Any] = [network.embed_time, network.time_to_layers, network.enter, *network.layers, network.leave]
-    weights = torch.cat([part.detach().flatten() for layer in layers for part in (layer.weight, layer.bias)])
+    parts = [part for layer in layers for part in (layer.weight, layer.bias)]
+    parts += [] if network.embed_class is None else [network.embed_class.weight]
+    weights = torch.cat([part.detach().flatten() for part in parts])
     return {
         "width": network.config["width"],
         "depth": network.config["depth"],
@@ -165,6 +170,7 @@ def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
         "omega": network.omega.tolist(),
         "time_omega": frequencies(0.1, 4.0, TIME_FREQUENCIES).tolist(),
         "time_width": TIME_WIDTH,
+        "classes": len(network.classes),
         "weights": _text(weights, "<f2"),
     }
 
