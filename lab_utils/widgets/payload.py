@@ -111,7 +111,7 @@ class Live:
                 schedule = schedules.setdefault(network.schedule.name, network.schedule)
                 if not torch.equal(schedule.betas, network.schedule.betas):
                     raise ValueError(f"there are two schedules of the name {schedule.name!r}; an explorer shows one")
-                models.append({"name": name, "schedule": schedule.name, **network_parts(_known(network))})
+                models.append({"name": name, "schedule": schedule.name, **network_parts(known(network))})
         pairs = [(model["name"], model["schedule"]) for model in models]
         if len({*pairs}) < len(pairs):
             raise ValueError(f"an explorer shows one network for a name and a schedule; got {pairs}")
@@ -132,9 +132,16 @@ class Live:
         }
 
 
-def _known(network: DenoisingModule) -> DiffusionGenerator:
+def known(network: DenoisingModule) -> DiffusionGenerator:
+    """The network, if the engine knows how it answers.
+
+    Raises:
+        ValueError: it is no `DiffusionGenerator`, or its layers predict something else than v.
+    """
     if type(network) is not DiffusionGenerator:
         raise ValueError(f"a browser knows how a DiffusionGenerator answers, and not how {type(network).__name__} does")
+    if network.config["target"] != "v":
+        raise ValueError(f"a browser knows networks whose layers predict v, and not {network.config['target']}")
     return network
 
 
@@ -144,13 +151,13 @@ def rounded(network: DenoisingModule) -> DiffusionGenerator:
     Raises:
         ValueError: it is no `DiffusionGenerator`.
     """
-    again = DiffusionGenerator.from_config(_known(network).config)
+    again = DiffusionGenerator.from_config(known(network).config)
     again.load_state_dict({name: weights.half().float() for name, weights in network.state_dict().items()})
     return again.eval().requires_grad_(False)
 
 
-def _text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
-    """Numbers in base64, little-endian."""
+def as_text(numbers: Tensor | NDArray[Any], dtype: str) -> str:
+    """Numbers in base64; `dtype` is NumPy's, little-endian: "<f2", "<f4" or "<f8" for the engine."""
     return base64.b64encode(np.asarray(numbers).astype(dtype).tobytes()).decode("ascii")
 
 
@@ -171,23 +178,23 @@ def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
         "time_omega": frequencies(0.1, 4.0, TIME_FREQUENCIES).tolist(),
         "time_width": TIME_WIDTH,
         "classes": len(network.classes),
-        "weights": _text(weights, "<f2"),
+        "weights": as_text(weights, "<f2"),
     }
 
 
 def schedule_tables(schedule: Schedule) -> dict[str, Any]:
     """The tables of a schedule that the network asks, in float64."""
     return {
-        "half_log_snr": _text(schedule.snr.log() / 2, "<f8"),
-        "noise_scale": _text((1 - schedule.alphas_cumprod).sqrt(), "<f8"),
-        "signal_scale": _text(schedule.alphas_cumprod.sqrt(), "<f8"),
+        "half_log_snr": as_text(schedule.snr.log() / 2, "<f8"),
+        "noise_scale": as_text((1 - schedule.alphas_cumprod).sqrt(), "<f8"),
+        "signal_scale": as_text(schedule.alphas_cumprod.sqrt(), "<f8"),
     }
 
 
 def sampler_rows(sampler: Sampler) -> dict[str, Any]:
     """A sampler's steps: its timesteps, and for each a, b, c, d, p, q; see `samplers.Sampler`."""
     rows = torch.cat([sampler.coefficients, sampler.estimates], dim=1)
-    return {"timesteps": [*sampler.timesteps], "rows": _text(rows, "<f8")}
+    return {"timesteps": [*sampler.timesteps], "rows": as_text(rows, "<f8")}
 
 
 def _samplers(schedule: Schedule) -> list[dict[str, Any]]:
@@ -214,7 +221,7 @@ def _real(data: Dataset) -> dict[str, Any]:
         "energy distance": (float(np.mean(energies)) if energies else 0.0, energies),  # 0: too few to say
     }
     return {
-        "points": _text(behind, "<f4"),
+        "points": as_text(behind, "<f4"),
         "others": len(others),
         "reach": float(reach),
         "spread": spread,
