@@ -23,6 +23,7 @@ from lab_utils.diffusion.samplers import ancestral, reverse_step
 from lab_utils.diffusion.schedules import linear
 from lab_utils.diffusion.training import Trainer
 from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.gridded import Grid, histogram
 from lab_utils.exact.kernels import adaptive_kernels, fixed_kernels
 from lab_utils.exact.mixtures import GaussianMixture
 from lab_utils.exact.supports import off_support
@@ -49,6 +50,7 @@ UNITS = Units.of(REAL)
 ROW = ancestral(SCHEDULE).coefficients[5].tolist()
 T = torch.tensor(5)
 GRID = (-1.0, 1.0, -1.0, 1.0), (3, 4)
+CELLS = Grid(*GRID)
 
 
 def full(x):
@@ -136,6 +138,9 @@ POINTS = {
         lambda x: fixed_kernels(x, bandwidths=[0.1], folds=2).sample(3),
         lambda n: (3, 2),
     ),
+    ("exact.gridded.Grid.around", "points"): (lambda x: Grid.around(x, 99.0).centres, lambda n: (1, 2)),
+    ("exact.gridded.Grid.places", "points"): (CELLS.places, one_each),
+    ("exact.gridded.histogram", "points"): (lambda x: histogram(x, CELLS).mass, lambda n: (4, 3)),
     ("diffusion.couplings.couple", "noises"): (lambda x: couple("optimal transport", full(x), x), same),
     ("diffusion.couplings.couple", "points"): (lambda x: couple("optimal transport", x, full(x)), same),
     ("diffusion.couplings.optimal_pairs", "noises"): (lambda x: optimal_pairs(full(x), x), one_each),
