@@ -21,7 +21,8 @@ from lab_utils.widgets.payload import Solver, as_text, known, network_parts, sam
 
 POINTS = 1000  # that a browser moves
 MOST = 5.0  # the largest w
-WAYS: dict[str, tuple[Solver, int]] = {  # more steps move the mean of the towns asked for by some degree at w = 5
+WAYS: dict[str, tuple[Solver, int]] = {  # so many steps lead the towns of a continent, up to w = 5, to where 200 do,
+    # within a degree in the mean
     "none (ODE)": (dpm_solver, 20),
     "in each but the last (SDE)": (sde_dpm_solver, 50),
 }

@@ -4,8 +4,7 @@
 // `lab_utils.widgets.guidance` writes.
 
 const DENSEST = 0.98; // of the mass of a law lies in cells that are drawn paler than the darkest
-const DRAWN = 3; // times as many draws of a law as there are points: less chance in what is read of them
-const SETS = 8; // of draws of a law, by which a reader sees what chance does
+const SETS = 20; // of draws of a law, by which a reader sees what chance does
 
 /**
  * Laws on a grid, in normalised units, as `lab_utils.exact.gridded` has them: the probability of each cell.
@@ -246,7 +245,7 @@ function guidanceExplorer(root, payload) {
   function tell() {
     const there = laws.share(x, now.c);
     const shares = now.masses.map((mass) => laws.shareOf(mass, now.c));
-    const drawn = now.masses.map((mass) => laws.draw(mass, DRAWN * points, kit.random(1, 0)));
+    const drawn = now.masses.map((mass) => laws.draw(mass, points, kit.random(1, 0)));
     const times = drawn.map((sample) => timesRead(x, sample));
     says.textContent =
       `${what()} ${percent(there)} of them are in ${classes[now.c]}; of p(x | c) it is ${percent(shares[0])}, of the powered law ` +
@@ -272,16 +271,16 @@ function guidanceExplorer(root, payload) {
           row("energy distance from it, × what as many draws of it read", "–", ...times.map(three)),
         ),
       ),
-      make("p", {}, `Draws of p(x | c) read 1 on average; ${SETS} sets of them read ${spread(now.c, drawn[0]).map(three).join(" to ")}.`),
+      make("p", {}, `Draws of p(x | c) read 1 on average; ${SETS} pairs of sets of them read ${spread(now.c).map(three).join(" to ")}.`),
     );
   }
 
-  const spreads = new Map(); // class → the lowest and the highest that sets of its law read
+  const spreads = new Map(); // class → the lowest and the highest that two sets of its law read
 
-  function spread(c, drawn) {
+  function spread(c) {
     if (!spreads.has(c)) {
-      const sets = Array.from({ length: SETS }, (_, k) => laws.draw(now.masses[0], points, kit.random(k + 2, 0)));
-      const times = sets.map((set) => timesRead(set, drawn));
+      const set = (number) => laws.draw(now.masses[0], points, kit.random(number, 1));
+      const times = Array.from({ length: SETS }, (_, k) => timesRead(set(2 * k), set(2 * k + 1)));
       spreads.set(c, [Math.min(...times), Math.max(...times)]);
     }
     return spreads.get(c);
