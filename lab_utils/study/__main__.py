@@ -1,8 +1,9 @@
 """The command behind `make study`: train, sample and measure what the tables of the study lack.
 
 `python -m lab_utils.study` completes data/study.csv (the trainings, see `sweeps`), then data/samplers.csv (few steps
-against many, see `sampler_study`), data/spread.csv (which chance makes how much, see `spread`) and data/targets.csv
-(what the network predicts, see `target_study`).
+against many, see `sampler_study`), data/spread.csv (which chance makes how much, see `spread`), data/targets.csv (what
+the network predicts, see `target_study`) and data/guidance.csv (what guidance does, see `guidance_study`). Runs that
+fail in one table don't keep the next one from its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from lab_utils import WORKERS
 from lab_utils.base.files import PROJECT
-from lab_utils.study import sampler_study, spread, sweeps, target_study
+from lab_utils.study import guidance_study, sampler_study, spread, sweeps, target_study
 from lab_utils.study.running import RunsFailedError, code_version, run_table
 from lab_utils.study.table import TableError
 
@@ -23,6 +24,7 @@ TABLES = {
     "samplers": sampler_study.run,
     "spread": spread.run,
     "targets": target_study.run,
+    "guidance": guidance_study.run,
 }  # the file's name → what makes a run of it
 
 
@@ -51,13 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samplers": sampler_study.grid(options.data or sampler_study.DATASETS, options.seeds),
         "spread": spread.grid(options.data or sweeps.DATASETS, options.seeds),
         "targets": target_study.grid(options.data or target_study.DATASETS, options.seeds),
+        "guidance": guidance_study.grid(options.data or guidance_study.DATASETS, options.seeds),
     }
     named = {"scheduler": options.scheduler, "workers": options.workers, "renew": options.renew}
+    code = 0
     for name in options.only:
         path = options.out / f"{name}.csv"
         try:
             rows = run_table(TABLES[name], grids[name], path, **named)
-        except (TableError, RunsFailedError, ConnectionError) as error:
+        except (TableError, RunsFailedError) as error:
+            print(error, file=sys.stderr)
+            code = 1
+            continue
+        except ConnectionError as error:
             print(error, file=sys.stderr)
             return 1
         except KeyboardInterrupt:
@@ -67,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{count} of {rows['run'].nunique()} runs in {path} are of another version of the code, {version}")
         if len(others):
             print("`make study ARGS=--renew` makes them again")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

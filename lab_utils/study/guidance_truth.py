@@ -126,10 +126,12 @@ def multiples(points: Tensor, name: str, seed: int, label: str) -> dict[str, flo
     Args:
         points: (n, 2), in the normalised units of the data. They are cut into sets as large as the real ones, `SETS`
             of them at most; what is left over is not used.
-        name, seed: as for `labelled`.
+        name: of the data, as for `labelled` …
+        seed: … and its seed.
         label: the class.
     """
     units, benchmark = _real(name, seed, label)
-    sets = units.normalise(points[: SETS * benchmark.size]).split(benchmark.size)
-    whole = [one for one in sets if len(one) == benchmark.size]
+    size = min(benchmark.size, len(points))
+    sets = units.normalise(points[: SETS * size]).split(size)
+    whole = [one for one in sets if len(one) == size]
     return {measure: benchmark.multiple(measure, *whole) for measure in MEASURES}
