@@ -236,6 +236,19 @@ def test_networks_sample_in_the_notebook(lab, folder):
     lab.check()
 
 
+def test_notebook_9_slides_the_guidance(lab):
+    lab = lab("09_guidance.ipynb", "GuidanceExplorer(")
+    status = lab.page.get_by_role("status").filter(has_text="energy distance")
+    lab.show(lab.page.locator("canvas.live-law").first)
+    status.filter(has_text="1000 points of Africa, w = 2.0, noise 1.").wait_for(timeout=120_000)
+    press(lab, lab.page.get_by_role("slider", name="w", exact=True), "ArrowRight", 10)
+    status.filter(has_text="1000 points of Africa, w = 3.0, noise 1.").wait_for(timeout=120_000)
+    lab.page.get_by_label("Continent").select_option("Oceania")
+    status.filter(has_text="1000 points of Oceania, w = 3.0, noise 1.").wait_for(timeout=120_000)
+    lab.shot("guided")
+    lab.check()
+
+
 def test_notebook_7_draws_points_and_learns_them(lab):
     lab = lab("07_your_own_points.ipynb", "LiveTraining(network")
     page = lab.page

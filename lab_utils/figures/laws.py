@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -13,6 +14,7 @@ from lab_utils.exact.gridded import Law
 from lab_utils.figures.style import BLUE, STYLE, WIDTH, Extent, canvas, dot_size, fix, scatter
 from lab_utils.points.dataset import Units
 
+SHADES = LinearSegmentedColormap.from_list("shades", ("white", "#F2A65A"))
 DENSEST = 0.98  # of the mass of a law lies in cells that are drawn paler than the darkest
 
 
@@ -42,13 +44,15 @@ def over_laws(
     for number, (axes, (title, (law, points))) in enumerate(zip(all_axes, panels.items(), strict=False)):
         left, right, bottom, top = law.grid.extent
         (west, south), (east, north) = units.restore(np.array([[left, bottom], [right, top]])).tolist()
-        shades = np.sqrt(law.mass.numpy())  # which shows thin parts, too
-        darkest = np.sort(law.mass.flatten().numpy())
-        ceiling = np.sqrt(darkest[np.searchsorted(darkest.cumsum(), DENSEST)])
+        mass = law.mass.numpy()
+        rising = np.sort(mass, axis=None)
+        most = rising[np.searchsorted(rising.cumsum(), DENSEST)]
+        box = (west, east, south, north)
+        # the root shows thin parts, too
         axes.imshow(
-            shades, origin="lower", extent=(west, east, south, north), cmap="Oranges", vmin=0, vmax=1.6 * ceiling
+            np.sqrt(mass / most), origin="lower", extent=box, cmap=SHADES, vmin=0, vmax=1, interpolation="bilinear"
         )
-        scatter(axes, points, dot_size(len(np.asarray(points)), 2.0 / columns**2, 5000), BLUE)
+        scatter(axes, points, dot_size(len(np.asarray(points)), 4.0 / columns**2, 5000), BLUE)
         axes.set_title(title)
         axes.grid(visible=False)
         fix(axes, extent)

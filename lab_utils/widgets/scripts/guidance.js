@@ -110,7 +110,7 @@ function guidanceExplorer(root, payload) {
   const way = choice("Noise in the steps", samplers.map(({ name }) => name));
   const slider = make("input", { type: "range", min: 0, max: most, step: 0.1, value: 2, "aria-label": "w", oninput: () => chosen() });
   const shown = make("span", { class: "live-place" });
-  const fresh = make("button", { type: "button", class: "live-fresh", onclick: () => newNoise() }, "New noise");
+  const fresh = make("button", { type: "button", class: "live-fresh", onclick: () => newNoise() }, "Other noise");
   const world = make("input", { type: "checkbox", onchange: () => reframed() });
   const says = make("p", { role: "status", class: "live-says" });
   const numbers = make("div", { class: "live-numbers" });
@@ -304,9 +304,16 @@ function guidanceExplorer(root, payload) {
   const sized = new ResizeObserver(repaint);
   for (const { canvas } of maps) sized.observe(canvas);
   dark.addEventListener("change", repaint);
-  chosen();
+  const seen = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    seen.disconnect();
+    chosen();
+  });
+  reframed();
+  seen.observe(slider); // in a long page nothing is worked out before somebody comes here
 
   return () => {
+    seen.disconnect();
     hands.end();
     sized.disconnect();
     dark.removeEventListener("change", repaint);
