@@ -246,6 +246,18 @@ def test_notebook_8_slides_along_the_path(lab):
     lab.page.get_by_label("Follow pair").fill("17")
     status.filter(has_text="Pair 17 is at").wait_for(timeout=10_000)
     lab.shot("path")
+
+
+def test_notebook_9_slides_the_guidance(lab):
+    lab = lab("09_guidance.ipynb", "GuidanceExplorer(")
+    status = lab.page.get_by_role("status").filter(has_text="energy distance")
+    lab.show(lab.page.locator("canvas.live-law").first)
+    status.filter(has_text="1000 points of Africa, w = 2.0, noise 1.").wait_for(timeout=120_000)
+    press(lab, lab.page.get_by_role("slider", name="w", exact=True), "ArrowRight", 10)
+    status.filter(has_text="1000 points of Africa, w = 3.0, noise 1.").wait_for(timeout=120_000)
+    lab.page.get_by_label("Continent").select_option("Oceania")
+    status.filter(has_text="1000 points of Oceania, w = 3.0, noise 1.").wait_for(timeout=120_000)
+    lab.shot("guided")
     lab.check()
 
 

@@ -9,6 +9,7 @@ Each notebook's tasks stand in a module of their own; `Task` does the asking. Wh
 
 from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
 from lab_utils.exercises.flow import coupled, flow_sampling, velocity
+from lab_utils.exercises.guidance import guided_estimate, guided_noise, left_out, shuffled
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
@@ -39,6 +40,9 @@ __all__ = [
     "excess",
     "excess_in_nats",
     "flow_sampling",
+    "guided_estimate",
+    "guided_noise",
+    "left_out",
     "loss",
     "multiple",
     "mystery",
@@ -51,6 +55,7 @@ __all__ = [
     "q_step",
     "reverse_mean",
     "sampling_loop",
+    "shuffled",
     "silent_loss",
     "time_matters",
     "velocity",

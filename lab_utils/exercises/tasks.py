@@ -2,6 +2,7 @@
 
 from lab_utils.exercises.floors import best_epsilon, copied_share, excess, excess_in_nats
 from lab_utils.exercises.flow import coupled, flow_sampling, velocity
+from lab_utils.exercises.guidance import guided_estimate, guided_noise, left_out, shuffled
 from lab_utils.exercises.network import silent_loss, time_matters, waves
 from lab_utils.exercises.noising import alphas_and_betas, q_sample, q_step, wasted
 from lab_utils.exercises.own_points import chances, multiple, normalised, places
@@ -26,6 +27,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "06": (copied_share,),
     "07": (chances, places, normalised, multiple),
     "08": (velocity, flow_sampling, coupled),
+    "09": (shuffled, left_out, guided_noise, guided_estimate),
 }
 # as a notebook calls the function → its task, and the number that the task has there: 3.2
 NUMBERED = {

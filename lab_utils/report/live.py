@@ -22,13 +22,16 @@ from lab_utils.points.dataset import SPLIT, Dataset, dataset
 from lab_utils.report.pages import LIVE, environment
 from lab_utils.report.readings import from_tables, measured
 from lab_utils.runs.fit import Run, job_of
-from lab_utils.study import sampler_study, sweeps
+from lab_utils.runs.kept import kept_network
+from lab_utils.study import guidance_truth, sampler_study, sweeps
 from lab_utils.study.table import TableError, read_table
 from lab_utils.widgets import drawing, paths
+from lab_utils.widgets.guidance import guidance_payload, guidance_script
 from lab_utils.widgets.live import STYLE, page_script
 from lab_utils.widgets.payload import POINTS, SOLVERS, Choice, Live, Reading, rounded
 
 EXTENT, LABELS = (-185.0, 235.0, -105.0, 145.0), ("longitude / °", "latitude / °")
+MAP = (-180.0, 180.0, -60.0, 85.0)  # of points that are no noise
 EPOCHS = (200, 500, 1000, 2000)
 BETTER: Mapping[str, Any] = {**sweeps.BETTER, "epochs": 500}
 ELSEWHERE = "It has learnt another draw of 5000 towns than the others, which decides much of its energy distance."
@@ -79,6 +82,21 @@ def trained() -> tuple[list[Trained], list[str]]:
     return found, missing
 
 
+def _guide() -> str:
+    """The program of the guidance explorer with the network of notebook 9; empty if that notebook has not run here."""
+    towns = dataset("cities", label="continent")
+    sizes = {name: BETTER[name] for name in ("width", "input_frequencies", "max_frequency", "fading")}
+    network: DiffusionGenerator | None = None
+    with suppress(OSError, ValueError):
+        fresh = DiffusionGenerator(schedule=KINDS["sigmoid"](), classes=towns.classes, **sizes)
+        network = kept_network("notebook 9", fresh)
+    if network is None:
+        return ""
+    laws = guidance_truth.laws(towns.name, SPLIT).parts
+    payload = guidance_payload(rounded(network), towns, laws, kind="continent", extent=MAP, labels=LABELS)
+    return guidance_script(payload)
+
+
 def _table(path: Path) -> pd.DataFrame:
     try:
         return read_table(path)
@@ -122,9 +140,16 @@ def write_live(folder: Path) -> bool:
     towns = _unseen(dataset("cities"), [one.data for one in networks])
     live = Live(models, towns, dict(_readings(networks)), EXTENT, LABELS)
     board = dataset("checkerboard")
-    scripts = page_script(live), drawing.drawing_script(), paths.paths_script(board.train, exact_squares(board))
+    guide = _guide()
+    missing += [] if guide else ["the network that knows continents"]
+    scripts = (
+        page_script(live),
+        drawing.drawing_script(),
+        paths.paths_script(board.train, exact_squares(board)),
+        guide,
+    )
     parts = {"style": Markup(STYLE), "script": Markup("".join(scripts))}
-    said = {"points": POINTS, "missing": missing, "drawing": drawing, "paths": paths}
+    said = {"points": POINTS, "missing": missing, "drawing": drawing, "paths": paths, "guide": guide}
     page = environment().get_template("live.html.j2").render(parts | said)
     (folder / LIVE).write_text(page, encoding="utf-8")
     return True

@@ -4,6 +4,7 @@ What the sliders show comes from plain functions, which are tested as such.
 """
 
 from lab_utils.widgets.drawing import DrawingField
+from lab_utils.widgets.guidance import GuidanceExplorer
 from lab_utils.widgets.live import LiveExplorer
 from lab_utils.widgets.paths import PathExplorer
 from lab_utils.widgets.payload import Choice, Live, Reading
@@ -14,6 +15,7 @@ from lab_utils.widgets.training import LiveTraining, Watch
 __all__ = [
     "Choice",
     "DrawingField",
+    "GuidanceExplorer",
     "Live",
     "LiveExplorer",
     "LiveTraining",

@@ -111,7 +111,7 @@ class Live:
         schedules: dict[str, Schedule] = {}
         models: dict[tuple[str, str], dict[str, Any]] = {}
         for name, networks in self.models.items():
-            for network in map(_known, networks):
+            for network in map(known, networks):
                 schedule = schedules.setdefault(network.schedule.name, network.schedule)
                 if not torch.equal(schedule.betas, network.schedule.betas):
                     raise ValueError(
@@ -141,7 +141,12 @@ class Live:
         }
 
 
-def _known(network: DenoisingModule) -> DiffusionGenerator:
+def known(network: DenoisingModule) -> DiffusionGenerator:
+    """The network, if the engine knows how it answers.
+
+    Raises:
+        ValueError: it is no `DiffusionGenerator`, or its layers predict something else than v.
+    """
     instead = "sample from it in Python, with sample(network, n)"
     if type(network) is not DiffusionGenerator:
         got = type(network).__name__
@@ -160,20 +165,25 @@ def rounded(network: DenoisingModule) -> DiffusionGenerator:
     Raises:
         ValueError: it is no `DiffusionGenerator`, or predicts something else than v.
     """
-    again = DiffusionGenerator.from_config(_known(network).config)
+    again = DiffusionGenerator.from_config(known(network).config)
     again.load_state_dict({name: weights.half().float() for name, weights in network.state_dict().items()})
     return again.eval().requires_grad_(False)
 
 
 def encoded(numbers: Tensor | NDArray[Any], dtype: str) -> str:
-    """Numbers in base64, little-endian."""
+    """Numbers in base64; `dtype` is NumPy's, little-endian: "<f2", "<f4" or "<f8" for the engine."""
     return base64.b64encode(np.asarray(numbers).astype(dtype).tobytes()).decode("ascii")
 
 
 def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
-    """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use."""
+    """A network's build and weights: each layer's matrix by rows, then its bias, in the order of their use.
+
+    The matrix of the classes, if it can be told any, comes last.
+    """
     layers: list[Any] = [network.embed_time, network.time_to_layers, network.enter, *network.layers, network.leave]
-    weights = torch.cat([part.detach().flatten() for layer in layers for part in (layer.weight, layer.bias)])
+    parts = [part for layer in layers for part in (layer.weight, layer.bias)]
+    parts += [] if network.embed_class is None else [network.embed_class.weight]
+    weights = torch.cat([part.detach().flatten() for part in parts])
     return {
         "width": network.config["width"],
         "depth": network.config["depth"],
@@ -181,6 +191,7 @@ def network_parts(network: DiffusionGenerator) -> dict[str, Any]:
         "omega": network.omega.tolist(),
         "time_omega": frequencies(0.1, 4.0, TIME_FREQUENCIES).tolist(),
         "time_width": TIME_WIDTH,
+        "classes": len(network.classes),
         "weights": encoded(weights, "<f2"),
     }
 

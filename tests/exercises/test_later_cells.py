@@ -250,6 +250,15 @@ SHOWN = {  # a part of the cell, and whether its output stays
         ('"Pairs of a batch"', False),
         ('"One step"', True),
     ],
+    "09": [
+        ("of the labels are left out, where", False),
+        ("of all training towns", False),
+        ('"Three laws that are taken for one"', False),
+        ('"Where to clip"', False),
+        ('"Towns of Africa"', True),
+        ('"Away from the neighbours"', True),
+        ('"Other ways of guidance"', True),
+    ],
 }
 
 

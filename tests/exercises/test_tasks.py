@@ -749,6 +749,21 @@ def lowest_pixel(rows, columns, height):
     return torch.stack([columns, max(rows) - rows], dim=1)
 
 
+def estimate(x_t, epsilon, kept):
+    return x_t / kept**0.5 - (1 / kept - 1) ** 0.5 * epsilon
+
+
+def clipped_before(x_t, eps_class, eps_none, w, kept, limit):
+    """As a sampler with clipping does it that is called twice, and then guided."""
+    aim = torch.clip(estimate(x_t, eps_class, kept), -limit, limit)
+    base = torch.clip(estimate(x_t, eps_none, kept), -limit, limit)
+    return (1 - w) * base + w * aim
+
+
+def clipped_before_and_after(*arguments):
+    return clipped_before(*arguments).clip(-arguments[-1], arguments[-1])
+
+
 def without_the_first(alphas_cumprod):
     alphas = alphas_cumprod[1:] / alphas_cumprod[:-1]
     return alphas, 1 - alphas
@@ -856,6 +871,26 @@ def right_pairs(points, noises, labels):
 
 
 CLASSIC = {
+    "labels left behind": (exercises.shuffled, lambda p, c, o: (p.index_select(0, o), c), "the labels are left behind"),
+    "the way back": (
+        exercises.shuffled,
+        lambda p, c, o: (p[o], torch.empty_like(c).scatter_(0, o, c)),
+        "the labels go the way back",
+    ),
+    "inverted dropout": (
+        exercises.left_out,
+        lambda c, u, s: torch.where(u < s, c, -1),
+        "the share is inverted",
+    ),
+    "nobody is the first class": (exercises.left_out, lambda c, u, s: c * (u >= s), "left out is −1; 0 is a class"),
+    "w from −1": (exercises.guided_noise, lambda c, n, w: (1 + w) * c - w * n, "w is counted from the other end"),
+    "aim and base": (exercises.guided_noise, lambda c, n, w: torch.lerp(c, n, w), "the two have changed places"),
+    "clipped before": (exercises.guided_estimate, clipped_before, "each estimate is clipped before guidance. Then"),
+    "clipped twice": (
+        exercises.guided_estimate,
+        clipped_before_and_after,
+        "each estimate is clipped before guidance, and the sum again",
+    ),
     "T - 1 values": (exercises.alphas_and_betas, without_the_first, "there is one number too few"),
     "T - 1 variances": (
         exercises.posterior_variance,
@@ -1226,6 +1261,15 @@ def right_best(x_t, points, kept):
         (exercises.normalised, lambda p: (p - p.mean(0)) / p.var(0, correction=0).mean() ** 0.5),
         (exercises.multiple, lambda d, b: d.mean() / b[~torch.eye(len(b), dtype=torch.bool)].mean()),
         (exercises.multiple, lambda d, b: d.mean() / np.mean([b[i, j] for i in range(len(b)) for j in range(i)])),
+        (exercises.shuffled, lambda p, c, o: [torch.stack([p[k] for k in o]), c.take(o)]),
+        (exercises.left_out, lambda c, u, s: torch.where(u < s, -1, c)),
+        (exercises.left_out, lambda c, u, s: (c + 1) * (u >= s) - 1),
+        (exercises.guided_noise, lambda c, n, w: torch.lerp(n, c, w)),
+        (exercises.guided_noise, lambda c, n, w: w * c - (w - 1) * n),
+        (  # guiding the estimates is guiding the noise, as long as nothing is clipped
+            exercises.guided_estimate,
+            lambda x, c, n, w, k, m: (w * estimate(x, c, k) + (1 - w) * estimate(x, n, k)).clip(-m, m),
+        ),
         (exercises.one_epoch, right_epoch),
         (exercises.velocity, lambda y, e, k: ((k.sqrt() + (1 - k).sqrt()) * e - y) / k.sqrt()),
         (exercises.velocity, lambda y, e, k: e - (y - math.sqrt(1 - k) * e) / math.sqrt(k)),

@@ -12,12 +12,14 @@ from lab_utils import figures
 from lab_utils.diffusion.doctor import diagnose
 from lab_utils.diffusion.schedules import cosine, linear, sigmoid
 from lab_utils.exact.best_denoiser import BestDenoiser
+from lab_utils.exact.gridded import Grid, gridded
 from lab_utils.exact.posterior import Knowledge
 from lab_utils.figures.paths import TARGETS
 from lab_utils.figures.quality import SAMPLERS
 from lab_utils.measure import neighbours
 from lab_utils.measure.benchmark import Measure
 from lab_utils.measure.nats import Nats
+from lab_utils.points.dataset import Units
 
 EXTENT = (-3.0, 3.0, -2.0, 2.0)
 
@@ -183,6 +185,28 @@ def test_maps_name_the_outer_axes_only(points):
     figure = figures.maps(dict.fromkeys("abcd", points), EXTENT, labels=("east", "north"), columns=2)
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "east", "east"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["north", "", "north", ""]
+
+
+def test_points_lie_over_the_law_in_their_own_units_and_more_mass_is_darker(points):
+    grid = Grid((-1.0, 1.0, 0.0, 3.0), (4, 6))
+    law = gridded(lambda x: x[:, 0], grid)  # it rises to the right
+    units = Units(torch.tensor([10.0, 20.0], dtype=torch.float64), 2.0)
+    panels = dict.fromkeys("abc", (law, points))
+    figure = figures.over_laws(panels, (7, 13, 19, 27), units, labels=("east", "north"), columns=2)
+    assert [axes.get_visible() for axes in figure.axes] == [True, True, True, False]
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "east", "east", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["north", "", "north", ""]
+    first, *_ = figure.axes
+    assert (first.get_xlim(), first.get_ylim()) == ((7, 13), (19, 27))
+    (image,) = first.images
+    assert image.get_extent() == [8, 12, 20, 26]
+    assert image.origin == "lower"
+    shades = np.asarray(image.get_array())
+    assert shades.shape == (6, 4)
+    assert (np.diff(shades, axis=1) > 0).all()
+    assert (shades >= 1).mean() == 0.25, "the densest cells have one colour"
+    assert np.allclose(first.collections[0].get_offsets(), points)
 
 
 def test_losses_are_drawn_above_their_floor():

@@ -3,21 +3,26 @@
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from lab_utils.base.files import PROJECT
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, dpm_solver, sde_dpm_solver, usual
 from lab_utils.diffusion.schedules import linear, sigmoid
 from lab_utils.diffusion.training import Recipe
+from lab_utils.exact import GaussianMixture, Grid, gridded
 from lab_utils.measure.mass import energy_distance
 from lab_utils.measure.neighbours import blur, strays
 from lab_utils.points.dataset import dataset
 from lab_utils.report import live, pages, readings
 from lab_utils.runs.fit import fit
+from lab_utils.runs.kept import keep
 from lab_utils.study import sampler_study, sweeps
 from lab_utils.widgets import LiveExplorer
 from lab_utils.widgets.live import ENGINE, EXPLORER, PARTS
@@ -33,6 +38,15 @@ def network(schedule, seed=0, **build):
     with torch.no_grad():
         made.leave.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(seed))
     return made.eval().requires_grad_(False)
+
+
+def plain_laws(name, seed):
+    """A wide Gaussian for each continent, in the place of kernel estimates."""
+    data = dataset(name, label="continent", seed=seed)
+    grid = Grid((-5.0, 5.0, -3.0, 3.0), (50, 30))
+    mixtures = (GaussianMixture(data.given(label).train.mean(dim=0, keepdim=True), 0.1) for label in data.classes)
+    laws = (gridded(mixture.log_prob, grid) for mixture in mixtures)
+    return SimpleNamespace(parts=dict(zip(data.classes, laws, strict=True)))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +65,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "trained", lambda: (found, ["the <lost> one"]))
         patch.setattr(live, "_readings", lambda _: [(Choice("better", "sigmoid", "DDIM", 20), said)])
+        patch.setattr(live, "kept_network", lambda name, fresh: fresh.eval())
+        patch.setattr(live.guidance_truth, "laws", plain_laws)
         assert live.write_live(out)
     page = (out / "live.html").read_text(encoding="utf-8")
     assert page.count("const SECONDS = 30;") == 1
@@ -282,6 +298,60 @@ def test_a_notebook_shows_the_same_explorer(browser, folder):
     page.evaluate("window.away()")
     assert page.locator("#cell *").count() == 0
     page.close()
+
+
+# --- ask for a continent
+
+
+def test_who_asks_for_a_continent_sees_its_points_and_both_laws(show):
+    shown = show(offline=True)
+    guide = shown.page.locator("#guide")
+    guide.scroll_into_view_if_needed()
+    says = guide.get_by_role("status").filter(has_text="energy distance")
+    says.filter(has_text="1000 points of Africa, w = 2.0").wait_for(timeout=120_000)
+    guide.get_by_label("Continent").select_option("Oceania")
+    guide.get_by_role("slider").press("Home")
+    says.filter(has_text="1000 points of Oceania, w = 0.0").wait_for(timeout=120_000)
+    assert guide.locator("canvas").count() == 2
+
+
+def test_without_notebook_9_the_page_says_what_is_missing(tmp_path, monkeypatch):
+    """Or with a network of another build under its name."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path))
+    assert live._guide() == ""
+    keep("notebook 9", network(sigmoid()))
+    assert live._guide() == ""
+    towns = dataset("cities")
+    found = [live.Trained("small", network(sigmoid()), towns, {}, 1)]
+    monkeypatch.setattr(live, "trained", lambda: (found, []))
+    monkeypatch.setattr(live, "_readings", lambda _: [])
+    assert live.write_live(tmp_path)
+    page = (tmp_path / "live.html").read_text(encoding="utf-8")
+    assert "the network that knows continents" in page
+    assert "Ask for a continent" not in page
+
+
+def test_the_network_of_notebook_9_is_the_one_that_the_page_looks_for():
+    cells = nbformat.read(PROJECT / "notebooks" / "09_guidance.ipynb", as_version=4).cells
+    (source,) = [cell.source for cell in cells if 'keep("notebook 9"' in cell.source]
+    names = {"build": None, "Recipe": lambda **_: None, "AFRICA": "", "given": lambda *_: None}
+    asked = []
+    names |= {
+        "sigmoid": sigmoid,
+        "towns": dataset("cities", label="continent"),
+        "DiffusionGenerator": DiffusionGenerator,
+    }
+    names |= {
+        "fit": lambda network, *_: SimpleNamespace(model=lambda: network),
+        "keep": lambda *kept: asked.append(kept),
+    }
+    exec(source, names)
+    ((name, made),) = asked
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "kept_network", lambda name, fresh: asked.append((name, fresh)))
+        assert live._guide() == ""
+    assert asked[1][0] == name
+    assert asked[1][1].config == made.config
 
 
 # --- draw your own

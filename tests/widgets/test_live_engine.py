@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lab_utils.diffusion.conditional import given
+from lab_utils.diffusion.guidance import guided
 from lab_utils.diffusion.network import DiffusionGenerator
 from lab_utils.diffusion.samplers import ancestral, ddim, dpm_solver, reverse_step, sde_dpm_solver
 from lab_utils.diffusion.schedules import linear, sigmoid
@@ -94,6 +96,42 @@ def test_a_page_sees_the_noise_that_the_network_sees(page, build, schedule):
     times = [0, 1, 10, 100, 300, 500, 700, 900, 999]
     expected = torch.stack([network.epsilon(x, torch.tensor(t)) for t in times])
     assert (epsilon(page, network, x, times) - expected).abs().max() < 1e-5
+
+
+CLASSES = ("north", "east", "south")
+CONDITIONAL = {"odd": BUILDS["odd"] | {"classes": CLASSES}, "better": BUILDS["better"] | {"classes": CLASSES[:1]}}
+GUIDE = """([model, schedule, x, times, guide, sampler, noise]) => {
+  const kit = engine(), asked = kit.guided(kit.network(model, schedule), guide), points = Float32Array.from(x);
+  const blocks = kit.blocksOf(points.length / 2);
+  const answers = times.map((t) => {
+    const out = new Float64Array(points.length), now = asked.at(t);
+    for (const [block, size] of blocks) asked.epsilon(points, block * kit.BLOCK, size, now, out);
+    return [...out];
+  });
+  const walk = kit.walk(asked, kit.steps(sampler), 0, blocks, (step) => Float32Array.from(noise[step]));
+  for (const _ of sampler.timesteps) walk.step();
+  return [answers, [...walk.x]];
+}"""
+
+
+@pytest.mark.parametrize("weight", [0, 1, 0.4, 3, -0.5])
+@pytest.mark.parametrize("build", CONDITIONAL)
+def test_a_network_that_is_told_a_class_and_guided_is_the_lab_s(page, build, weight):
+    """The noise, and where a whole way ends, for each class."""
+    network, sampler = learnt(CONDITIONAL[build], sigmoid()), sde_dpm_solver(sigmoid(), 10)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(203, 2, generator=generator) * 1.5  # not a whole number of blocks
+    noise = torch.randn(len(sampler) + 1, 203, 2, generator=generator)
+    times = [0, 30, 400, 800]
+    for number, label in enumerate(network.classes):
+        guide = {"label": number, "weight": weight}
+        asked = [*tables(network), x.flatten().tolist(), times, guide, payload.sampler_rows(sampler)]
+        answers, ends = page.evaluate(GUIDE, [*asked, noise.flatten(1).tolist()])
+        one = guided(given(network, label), network, weight)
+        expected = torch.stack([one.epsilon(x, torch.tensor(t)) for t in times])
+        found = torch.tensor(answers, dtype=torch.float64).reshape(expected.shape)
+        assert (found - expected).abs().max() < 1e-5
+        assert (torch.tensor(ends).reshape(-1, 2) - way_in_python(one, sampler, noise)).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("schedule", [sigmoid(), linear()], ids=["sigmoid", "linear"])

@@ -140,7 +140,7 @@ function engine() {
   });
 
   /** A network's layers: their part of `all` numbers, in the order in which `lab_utils.widgets.payload` writes them. */
-  function layersOf({ width, depth, omega, time_omega: timeOmega, time_width: timeWidth }, all) {
+  function layersOf({ width, depth, omega, time_omega: timeOmega, time_width: timeWidth, classes }, all) {
     let used = 0;
     const take = (count) => all.subarray(used, (used += count));
     const layer = (inputs, outputs) => ({ inputs, outputs, weights: take(inputs * outputs), bias: take(outputs) });
@@ -150,29 +150,33 @@ function engine() {
       enter: layer(2 + 4 * omega.length, width),
       layers: Array.from({ length: depth }, () => layer(width, width)),
       leave: layer(width, 2),
+      embedClass: take(timeWidth * classes), // a row for each neuron that sees the time, a column for each class
     };
     if (used !== all.length) throw new Error(`the weights of this network are ${used} numbers, not ${all.length}`);
     return found;
   }
 
   /**
-   * A network: `at(t)` works out what depends on the time alone, and `epsilon` answers for points at that time.
+   * A network: `at(t, label)` works out what depends on the time and on the class, and `epsilon` answers for points at
+   * that time. The label is a class's number, and −1 is no class.
    *
    * `model` and `schedule` are as `lab_utils.widgets.payload` writes them. Weights may be given as numbers instead; when
    * these change, the next `at` knows it.
    */
   function network(model, schedule, all = halves(model.weights)) {
-    const { width, depth, fading } = model;
+    const { width, depth, fading, classes } = model;
     const omega = Float64Array.from(model.omega);
     const timeOmega = Float64Array.from(model.time_omega);
     const { halfLogSnr, noiseScale, signalScale } = tables(schedule);
     const waves = omega.length;
-    const { embedTime, timeToLayers, enter, layers, leave } = layersOf(model, all);
+    const { embedTime, timeToLayers, enter, layers, leave, embedClass } = layersOf(model, all);
 
-    function at(t) {
+    function at(t, label = -1) {
       const phases = timeOmega.map((w) => w * halfLogSnr[t]);
       const seen = Float64Array.of(...phases.map(Math.sin), ...phases.map(Math.cos));
-      const time = once(timeToLayers.weights, timeToLayers.bias, once(embedTime.weights, embedTime.bias, seen).map(silu));
+      const known = once(embedTime.weights, embedTime.bias, seen);
+      const told = label < 0 ? known : known.map((sum, o) => sum + embedClass[o * classes + label]);
+      const time = once(timeToLayers.weights, timeToLayers.bias, told.map(silu));
       const shifted = (bias, part) => bias.map((b, o) => b + time[part * width + o]);
       // How much of each wave the noise leaves goes into its weights; those that are gone come last and are left out.
       const left = omega.map((w) => (fading ? Math.exp((-w * w * noiseScale[t] ** 2) / 2) : 1));
@@ -234,6 +238,26 @@ function engine() {
       for (let k = 0; k < 2 * n; k++) out[2 * first + k] = now.noise * x[2 * first + k] + now.signal * learnt[k];
     }
 
+    return { at, epsilon };
+  }
+
+  /**
+   * A network that is guided towards a class: ε_none + w (ε_class − ε_none), as `lab_utils.diffusion.guidance` has it.
+   * With w = 0 and with w = 1 it is asked once, and else twice.
+   */
+  function guided(asked, { label, weight }) {
+    let away = new Float64Array(0);
+    const at = (t) => ({
+      aim: weight === 0 ? null : asked.at(t, label),
+      base: weight === 1 ? null : asked.at(t),
+    });
+    function epsilon(x, first, n, { aim, base }, out) {
+      asked.epsilon(x, first, n, aim ?? base, out);
+      if (!aim || !base) return;
+      if (away.length < out.length) away = new Float64Array(out.length);
+      asked.epsilon(x, first, n, base, away);
+      for (let k = 2 * first; k < 2 * (first + n); k++) out[k] = away[k] + weight * (out[k] - away[k]);
+    }
     return { at, epsilon };
   }
 
@@ -299,7 +323,7 @@ function engine() {
   /**
    * A worker's program: answers { job, … } by one message for each step, { job, step, x }, until the next job comes.
    *
-   * Networks are sent once, as `learn`, and kept under their number.
+   * Networks are sent once, as `learn`, and kept under their number. A job may have a `guide`, as for `guided`.
    */
   function serve(post) {
     const known = new Map();
@@ -312,7 +336,9 @@ function engine() {
       }
       current = message.job;
       if (!message.blocks?.length) return;
-      const way = walk(known.get(message.network), steps(message.sampler), message.seed, message.blocks);
+      const alone = known.get(message.network);
+      const asked = message.guide ? guided(alone, message.guide) : alone;
+      const way = walk(asked, steps(message.sampler), message.seed, message.blocks);
       for (let step = 0; current === message.job; step++) {
         post({ job: message.job, step, share: message.share, x: way.x.slice() });
         if (step === message.sampler.timesteps.length) return;
@@ -328,6 +354,7 @@ function engine() {
     blocksOf,
     breathe,
     doubles,
+    guided,
     halves,
     layersOf,
     network,

@@ -3,29 +3,6 @@
 // It is the same in JupyterLab and in a page of the report, and stands on engine.js and parts.js. `payload` is what
 // `lab_utils.widgets.payload` writes.
 
-/** Those who work out the steps, a worker on each core, four at most. `got` and `again` are as for `workers`. */
-function crew(got, again) {
-  const kit = engine();
-  const many = Math.max(1, Math.min(4, navigator.hardwareConcurrency || 1));
-  const { all, end } = workers(many, `(${engine})().serve`, kit.serve, got, again);
-
-  return {
-    /** Start a job; what is still under way is dropped. Returns the first point of each share, and the end. */
-    start(job, number, model, schedule, sampler, seed, points) {
-      const [blocks, hands] = [kit.blocksOf(points), all()];
-      const bounds = hands.map((_, k) => Math.floor((k * blocks.length) / hands.length)).concat(blocks.length);
-      hands.forEach((hand, share) => {
-        hand.learnt ??= new Set();
-        if (!hand.learnt.has(number)) hand.ask({ learn: { number, model, schedule } });
-        hand.learnt.add(number);
-        hand.ask({ job, share, network: number, sampler, seed, blocks: blocks.slice(bounds[share], bounds[share + 1]) });
-      });
-      return bounds.map((bound) => Math.min(points, bound * kit.BLOCK));
-    },
-    end,
-  };
-}
-
 /** What the page itself reads of the points that it shows, as `lab_utils.measure` does: in its units, and × real. */
 function reading(x, { behind, spread, reach, means }) {
   const { nearest, blur, energy } = against(x, behind, spread);

@@ -85,6 +85,32 @@ function workers(many, source, serve, got, again) {
   return { all: () => hands, end };
 }
 
+/** Those who work out the steps of a sampler, a worker on each core, four at most. `got` and `again` as for `workers`. */
+function crew(got, again) {
+  const kit = engine();
+  const many = Math.max(1, Math.min(4, navigator.hardwareConcurrency || 1));
+  const { all, end } = workers(many, `(${engine})().serve`, kit.serve, got, again);
+
+  return {
+    /**
+     * Start a job; what is still under way is dropped. Returns the first point of each share, and the end. `guide` is as
+     * for `guided` of the engine, or left out.
+     */
+    start(job, number, model, schedule, sampler, seed, points, guide) {
+      const [blocks, hands] = [kit.blocksOf(points), all()];
+      const bounds = hands.map((_, k) => Math.floor((k * blocks.length) / hands.length)).concat(blocks.length);
+      hands.forEach((hand, share) => {
+        hand.learnt ??= new Set();
+        if (!hand.learnt.has(number)) hand.ask({ learn: { number, model, schedule } });
+        hand.learnt.add(number);
+        hand.ask({ job, share, network: number, sampler, seed, guide, blocks: blocks.slice(bounds[share], bounds[share + 1]) });
+      });
+      return bounds.map((bound) => Math.min(points, bound * kit.BLOCK));
+    },
+    end,
+  };
+}
+
 /** From each point of x to those of y, which are x, y, x, y, … in normalised units: the nearest, sorted; and the mean. */
 function between(x, y) {
   let sum = 0;
