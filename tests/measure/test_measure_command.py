@@ -119,6 +119,9 @@ def test_the_standing_among_other_samples_is_shown_with_its_reservation(files, c
     assert "Among other samples" in page
     assert "<th>yours</th>" in page
     assert "Among other" not in said(capsys, "own.npy", "--data", "spiral", *QUICK).out  # nothing was measured on that
+    alone = said(capsys, "own.npy", "--data", "moons", "--measures", "W2").out
+    assert "W2" in alone
+    assert "Samples that the lab" not in alone, "which has no standings by that measure"
 
 
 @pytest.mark.parametrize(
