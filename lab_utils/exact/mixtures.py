@@ -160,7 +160,8 @@ class GaussianMixture:
 
     def _log_joint(self, x: Tensor, blur: Tensor, table: Tensor | None) -> Tensor:
         """(b, K), as in `_blocks`: by a single product of matrices, where variances don't differ in both directions."""
-        squared, ones = x.square().sum(dim=1, keepdim=True), torch.ones(len(x), 1, dtype=torch.float64)
+        squared = x.square().sum(dim=1, keepdim=True)
+        ones = torch.ones_like(squared)
         if table is not None:
             return torch.cat([ones, x, squared], dim=1) @ table
         if not self.isotropic:
