@@ -17,7 +17,7 @@ lab: $(VENV)/.lab        # open JupyterLab in notebooks/
 student: $(VENV)/.lab    # write student/ and student.zip: the notebooks without their solutions, to hand out
 	$(BIN)/python -m lab_utils.exercises.student $(ARGS)
 
-study: $(VENV)/.lab      # train, sample and measure what data/study.csv and data/samplers.csv lack (hours, if all of it)
+study: $(VENV)/.lab      # train, sample and measure what data/study.csv and the study's other tables lack (hours, if all of it)
 	$(BIN)/python -m lab_utils.study $(ARGS)
 
 clean:                   # take away what running made: the environment, trained models, the report, student copies

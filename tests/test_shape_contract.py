@@ -233,6 +233,16 @@ OTHERS = {
         "tests/diffusion/test_conditional.py: the numbers of classes",
     ),
     ("diffusion.guidance.Guided.__init__", "weights"): "what guided has made",
+    **dict.fromkeys(
+        [
+            ("study.guidance_study.divergences", "points"),
+            ("study.guidance_study.measured", "points"),
+            ("study.guidance_truth.Laws.accuracy", "points"),
+            ("study.guidance_truth.multiples", "points"),
+        ],
+        "tests/study/test_guidance_study.py: what a run has sampled",
+    ),
+    ("exact.gridded.gridded", "log_prob"): "a function of tensors",
     ("diffusion.network.DiffusionGenerator.predict", "t"): "forward, without its checks",
     ("diffusion.network.DiffusionGenerator.predict", "x_t"): "forward, without its checks",
     ("diffusion.network.waves", "omega"): "any table and any frequencies",

@@ -2,6 +2,7 @@
 
 from lab_utils.figures.arrows import arrows
 from lab_utils.figures.display import save_animation, show_animation, show_claims, show_figure, show_finding, show_table
+from lab_utils.figures.guidance import along_weights
 from lab_utils.figures.laws import over_laws
 from lab_utils.figures.losses import excess, losses, losses_along_t, nats, training_view
 from lab_utils.figures.maps import differences, maps, reverse_animation, strays, walks
@@ -17,6 +18,7 @@ __all__ = [
     "LINES",
     "ORANGE",
     "Extent",
+    "along_weights",
     "alphas_cumprod",
     "around",
     "arrows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from lab_utils.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE, canvas
 from lab_utils.study.guidance_results import more_is_better
 
-LOOKS = (
+LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
     {"color": ORANGE, "marker": "s", "linestyle": "--"},
     {"color": GREEN, "marker": "^", "linestyle": "-."},

@@ -1,8 +1,9 @@
 """What was asked over many trainings, and the verdicts."""
 
-from lab_utils.study import spread
+from lab_utils.study import guidance_results, guidance_study, guidance_truth, spread
 from lab_utils.study.claims import claims_table
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
+from lab_utils.study.guidance_claims import guidance_claims_table
 from lab_utils.study.results import Interval, Results
 from lab_utils.study.running import RunsFailedError, run_table
 from lab_utils.study.sweeps import (
@@ -45,6 +46,10 @@ __all__ = [
     "claims_table",
     "described",
     "effect",
+    "guidance_claims_table",
+    "guidance_results",
+    "guidance_study",
+    "guidance_truth",
     "loss_finding",
     "measure_model",
     "read_table",

@@ -183,7 +183,7 @@ def some_weight_beats_the_unguided_model(table: pd.DataFrame, denoiser: str = "o
     return verdict, f"{best}: {told}; worse in {_or_none(harmed[best])}", "\n".join(lines)
 
 
-def guidance_claims(table: pd.DataFrame) -> pd.DataFrame:
+def guidance_claims_table(table: pd.DataFrame) -> pd.DataFrame:
     """The sentences, one a row, as text, for `show_claims`: the verdict, what decides, more, and where one sees it.
 
     Raises:

@@ -24,6 +24,7 @@ from lab_utils.study.verdicts import described, effect
 
 Array = NDArray[np.float64]
 ACCURACY = "accuracy"
+REMEDY = 'complete it by `make study ARGS="--only guidance"`'
 REAL = "real "  # before a measure's name: the column of what real points read in it
 
 
@@ -53,11 +54,12 @@ def rows_of(table: pd.DataFrame, way: Way) -> pd.DataFrame:
     """
     rows = select(table, asdict(way.at(way.weight)))
     if rows.empty:
-        raise ValueError(
-            f"the table has no {way} of {way.denoiser!r} by {way.sampler} on {way.data!r}; complete it by `make study "
-            'ARGS="--only guidance"`'
-        )
+        raise _missing(str(way), way)
     return rows
+
+
+def _missing(what: str, way: Way) -> ValueError:
+    return ValueError(f"the table has no {what} of {way.denoiser!r} by {way.sampler} on {way.data!r}; {REMEDY}")
 
 
 def values(table: pd.DataFrame, way: Way, measure: str) -> pd.Series[float]:
@@ -140,10 +142,11 @@ def change(table: pd.DataFrame, way: Way, measure: str, *, to: Way | None = None
         ValueError: as for `values`.
     """
     before, after = (values(table, one, measure) for one in (to or way.at(1.0), way))
-    more = Interval.of(shortfall(after, measure) - shortfall(before, measure), comparisons)
+    worse = shortfall(before, measure), shortfall(after, measure)
+    more = Interval.of(worse[1] - worse[0], comparisons)
     means = Interval.of(before), Interval.of(after)
     word, text = effect(more, none=0), described(more, none=0)
-    if more.low == more.high == 0:
+    if all((one == 0).all() for one in worse):
         word = text = "real"
     elif word == "helps" and reads_real(means[0], measure):
         word = text = "not told from real before"
@@ -162,17 +165,20 @@ def curve(table: pd.DataFrame, way: Way, measure: str, *, least: float = 0.0) ->
     Raises:
         ValueError: as for `values`; or a seed lacks one of the weights.
     """
-    beyond = select(table, {name: value for name, value in asdict(way).items() if name != "weight"})
-    weights = sorted({1.0, *(float(weight) for weight in beyond["weight"])})
-    of_seeds = {weight: values(table, way.at(weight), measure) for weight in weights if weight >= least}
-    found = pd.DataFrame(of_seeds)
-    lacking = [f"{weight:g}" for weight in of_seeds if len(of_seeds[weight]) < len(found)]
+    beyond = select(table, {name: value for name, value in asdict(way).items() if name != "weight"})["weight"]
+    if beyond.empty:
+        raise ValueError(
+            f"the table has no {way.guidance} of {way.denoiser!r} by {way.sampler} on {way.data!r}; {REMEDY}"
+        )
+    weights = [weight for weight in sorted({1.0, *map(float, beyond)}) if weight >= least]
+    found = pd.DataFrame({weight: values(table, way.at(weight), measure) for weight in weights})
+    lacking = [f"{weight:g}" for weight in weights if len(values(table, way.at(weight), measure)) < len(found)]
     if lacking:
         raise ValueError(
-            f"of {way.guidance!r} of {way.denoiser!r} on {way.data!r} the table lacks seeds with w = "
-            f'{", ".join(lacking)}; complete it by `make study ARGS="--only guidance"`'
+            f"of {way.guidance} of {way.denoiser!r} by {way.sampler} on {way.data!r} the table lacks seeds with w = "
+            f"{', '.join(lacking)}; {REMEDY}"
         )
-    return np.array([*of_seeds]), found.to_numpy(dtype=float).T
+    return np.array(weights), found.to_numpy(dtype=float).T
 
 
 def curves(

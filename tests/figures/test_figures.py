@@ -387,6 +387,37 @@ def test_a_trade_off_shows_families_as_lines_and_trainings_as_dots_around_the_re
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("copies", "blur")
 
 
+def test_measures_along_the_weight_have_a_panel_each_with_what_real_reads_and_a_star_where_nothing_is_guided():
+    free = [0.0, 1.0, 3.0], [[800.0, 600.0], [2.0, 4.0], [0.5, 0.7]]
+    auto = [1.0, 3.0], [[2.0, 4.0], [1.0, 1.0]]
+    panels = {"strays": {"free": free, "auto": auto}, "coverage": {"free": (free[0], np.array(free[1]) / 1000)}}
+    figure = figures.along_weights(panels | {"accuracy": {"auto": auto}})
+    strays, coverage, accuracy, nothing = figure.axes
+    titles = [axes.get_title() for axes in (strays, coverage, accuracy)]
+    assert titles == ["strays (less is better)", "coverage (more is better)", "accuracy (more is better)"]
+    assert not nothing.get_visible()
+    assert strays.get_yscale() == coverage.get_yscale() == "log"
+    assert accuracy.get_yscale() == "linear"
+    assert [*strays.lines[0].get_ydata()] == [1, 1]
+    by_free, by_auto = strays.containers
+    assert np.allclose(by_free[0].get_xydata(), [[0, 700], [1, 3], [3, 0.6]])
+    assert [tuple(part[:, 1]) for part in by_free[2][0].get_segments()] == [(600, 800), (2, 4), (0.5, 0.7)]
+    assert np.allclose(by_auto[0].get_xydata(), [[1, 3], [3, 1]])
+    (star,) = [line for line in strays.lines if line.get_marker() == "*"]
+    assert star.get_xydata().tolist() == [[1, 3]]
+    assert len({(line[0].get_linestyle(), line[0].get_marker()) for line in strays.containers}) == 2
+
+
+def test_the_weight_axis_may_begin_anywhere_and_real_points_may_read_0():
+    nats = {"JS to class": {"with noise": ([0.5, 2.0], [[0.1, 0.1], [-0.01, 0.2]])}}
+    (axes,) = figures.along_weights(nats, real=0.0, columns=1, ylabel="nats beyond real").axes
+    assert [*axes.lines[0].get_ydata()] == [0, 0]
+    assert axes.get_yscale() == "linear"
+    (star,) = [line for line in axes.lines if line.get_marker() == "*"]
+    assert len(star.get_xydata()) == 0
+    assert axes.figure.get_supylabel() == "nats beyond real"
+
+
 def test_differences_share_their_colours_which_end_on_both_sides_alike():
     sigmas = np.array([[0.0, 7.0, np.nan], [-1.0, 2.0, 3.0]])
     figure = figures.differences({"generated": sigmas, "real": -sigmas}, EXTENT, labels=("east", "north"))
