@@ -178,6 +178,7 @@ function guidanceExplorer(root, payload) {
     extent = world.checked ? payload.extent : payload.frames[now.c];
     for (const { canvas } of maps) canvas.style.aspectRatio = (extent[1] - extent[0]) / (extent[3] - extent[2]);
     draw();
+    if (!waiting) tell();
   }
 
   const of = () => `p(x | ${classes[now.c]})`;
@@ -250,7 +251,7 @@ function guidanceExplorer(root, payload) {
     says.textContent =
       `${what()} ${percent(there)} of them are in ${classes[now.c]}; of p(x | c) it is ${percent(shares[0])}, of the powered law ` +
       `${percent(shares[1])}. Their energy distance from p(x | c) is ${three(times[0])} times what as many draws of it read, ` +
-      `from the powered law ${three(times[1])} times.`;
+      `from the powered law ${three(times[1])} times.${outside()}`;
     const densities = [of(), `p(x)^(1−w) ${of()}^w, normalised`];
     maps.forEach(({ canvas }, k) => {
       canvas.setAttribute("aria-label", `A map of the density ${densities[k]}, and of the points. ${says.textContent}`);
@@ -273,6 +274,16 @@ function guidanceExplorer(root, payload) {
       ),
       make("p", {}, `Draws of p(x | c) read 1 on average; ${SETS} pairs of sets of them read ${spread(now.c).map(three).join(" to ")}.`),
     );
+  }
+
+  /** How many points the maps don't show. */
+  function outside() {
+    let found = 0;
+    for (let j = 0; j < points; j++) {
+      const [east, north] = [0, 1].map((side) => x[2 * j + side] * scale + shift[side]);
+      found += east < extent[0] || east > extent[1] || north < extent[2] || north > extent[3];
+    }
+    return found ? ` ${found} of them lie outside of these maps.` : "";
   }
 
   const spreads = new Map(); // class → the lowest and the highest that two sets of its law read
