@@ -189,7 +189,7 @@ def test_its_points_and_its_numbers_are_python_s(page, show, network, told, way)
     """The noise comes from the page, and all else is worked out again in Python."""
     shown = show()
     shown.says("w = 2.0")
-    shown.page.get_by_label("Side").select_option("right")
+    shown.page.get_by_role("combobox", name="Side").select_option("right")
     shown.page.get_by_label("Noise in the steps").select_option(label=way)
     shown.page.get_by_role("slider").fill("3")
     share, part, law = numbers(shown.says("1000 points of right, w = 3.0, noise 1."))
@@ -278,6 +278,18 @@ def test_the_words_beside_the_picture_say_what_chance_does(show):
     assert 0.2 < low < 1 < high < 4
     rows = [row.locator("td").all_text_contents() for row in shown.page.locator("tbody tr").all()]
     assert [len(row) for row in rows] == [3, 3]
+
+
+def test_points_that_the_maps_do_not_show_are_counted(show, told):
+    shown = show()
+    shown.page.get_by_role("combobox", name="Side").select_option("upper")
+    shown.page.get_by_role("slider").fill("0")
+    said = shown.says("1000 points of upper, w = 0.0")
+    assert 0 < int(re.search(r"(\d+) of them lie outside of these maps\.$", said)[1]) < POINTS
+    shown.page.get_by_label("Show the whole map").check()
+    whole = shown.says("1000 points of upper, w = 0.0")
+    assert "outside" not in whole or int(re.search(r"(\d+) of them lie", whole)[1]) < 20
+    assert numbers(whole) == numbers(said)
 
 
 def test_it_goes_away_and_leaves_nothing(show):

@@ -4,6 +4,7 @@
 // `lab_utils.widgets.guidance` writes.
 
 const DENSEST = 0.98; // of the mass of a law lies in cells that are drawn paler than the darkest
+const UNDER_WAY = "They are on their way.";
 const SETS = 20; // of draws of a law, by which a reader sees what chance does
 
 /**
@@ -160,7 +161,7 @@ function guidanceExplorer(root, payload) {
     waiting = true;
     shown.textContent = `w = ${now.w.toFixed(1)}`;
     slider.setAttribute("aria-valuetext", now.w.toFixed(1));
-    says.textContent = `${what()} The points are on their way.`;
+    say(UNDER_WAY);
     start();
   }
 
@@ -178,6 +179,7 @@ function guidanceExplorer(root, payload) {
     extent = world.checked ? payload.extent : payload.frames[now.c];
     for (const { canvas } of maps) canvas.style.aspectRatio = (extent[1] - extent[0]) / (extent[3] - extent[2]);
     draw();
+    if (!waiting) tell();
   }
 
   const of = () => `p(x | ${classes[now.c]})`;
@@ -239,7 +241,15 @@ function guidanceExplorer(root, payload) {
   // --- the words and the numbers
 
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
-  const what = () => `${points} points of ${classes[now.c]}, w = ${now.w.toFixed(1)}, noise ${seed}.`;
+
+  /** What is to be known of the points that were asked for, for those who see the maps and for those who don't. */
+  function say(text) {
+    says.textContent = `${points} points of ${classes[now.c]}, w = ${now.w.toFixed(1)}, noise ${seed}. ${text}`;
+    const densities = [of(), `p(x)^(1−w) ${of()}^w, normalised`];
+    maps.forEach(({ canvas }, k) => {
+      canvas.setAttribute("aria-label", `A map of the density ${densities[k]}, and of the points. ${says.textContent}`);
+    });
+  }
 
   /** What is read of the points that are shown, and of the two laws. */
   function tell() {
@@ -247,14 +257,11 @@ function guidanceExplorer(root, payload) {
     const shares = now.masses.map((mass) => laws.shareOf(mass, now.c));
     const drawn = now.masses.map((mass) => laws.draw(mass, points, kit.random(1, 0)));
     const times = drawn.map((sample) => timesRead(x, sample));
-    says.textContent =
-      `${what()} ${percent(there)} of them are in ${classes[now.c]}; of p(x | c) it is ${percent(shares[0])}, of the powered law ` +
-      `${percent(shares[1])}. Their energy distance from p(x | c) is ${three(times[0])} times what as many draws of it read, ` +
-      `from the powered law ${three(times[1])} times.`;
-    const densities = [of(), `p(x)^(1−w) ${of()}^w, normalised`];
-    maps.forEach(({ canvas }, k) => {
-      canvas.setAttribute("aria-label", `A map of the density ${densities[k]}, and of the points. ${says.textContent}`);
-    });
+    say(
+      `${percent(there)} of them are in ${classes[now.c]}; of p(x | c) it is ${percent(shares[0])}, of the powered law ` +
+        `${percent(shares[1])}. Their energy distance from p(x | c) is ${three(times[0])} times what as many draws of it ` +
+        `read, from the powered law ${three(times[1])} times.${outside()}`,
+    );
     const cell = (text) => make("td", {}, text);
     const head = (scope, text) => make("th", { scope }, text);
     const row = (name, ...texts) => make("tr", {}, head("row", name), ...texts.map(cell));
@@ -273,6 +280,16 @@ function guidanceExplorer(root, payload) {
       ),
       make("p", {}, `Draws of p(x | c) read 1 on average; ${SETS} pairs of sets of them read ${spread(now.c).map(three).join(" to ")}.`),
     );
+  }
+
+  /** How many points the maps don't show. */
+  function outside() {
+    let found = 0;
+    for (let j = 0; j < points; j++) {
+      const [east, north] = [0, 1].map((side) => x[2 * j + side] * scale + shift[side]);
+      found += east < extent[0] || east > extent[1] || north < extent[2] || north > extent[3];
+    }
+    return found ? ` ${found} of them lie outside of these maps.` : "";
   }
 
   const spreads = new Map(); // class → the lowest and the highest that two sets of its law read
@@ -310,6 +327,7 @@ function guidanceExplorer(root, payload) {
     chosen();
   });
   reframed();
+  say(UNDER_WAY);
   seen.observe(slider); // in a long page nothing is worked out before somebody comes here
 
   return () => {
