@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_pages import Page, save
+from tqdm import tqdm
 
 from lab_utils.base.files import write_whole_folder
 from lab_utils.report import __main__ as making
@@ -256,6 +257,10 @@ def test_the_bar_ticks_on_a_terminal(monkeypatch):
         time.sleep(1.3)
     assert "[1/6] 01_noise_schedules" in screen.getvalue()
     assert "cell 1 of 3 done, 00:01" in screen.getvalue()
+    with tqdm(total=1, file=screen):
+        with running._progress("[2/6] 02_model_shape_check", 3):
+            pass
+        assert screen.getvalue().endswith("\r"), "below another bar, too, the next line begins at its left"
 
 
 # --- about one's own points, and on paper
