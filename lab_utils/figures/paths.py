@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from lab_utils.figures.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, STYLE, WIDTH, Extent, canvas, fix, scatter
 
-TARGETS = {  # name → its look in every figure
+TARGETS: dict[str, dict[str, Any]] = {  # name → its look in every figure
     "x": {"color": GREEN, "linestyle": "-."},
     "epsilon": {"color": ORANGE, "linestyle": "--"},
     "v": {"color": BLUE, "linestyle": "-"},
@@ -61,7 +62,8 @@ def paths(
         ways = np.asarray(path).swapaxes(0, 1)
         scatter(axes, behind, 0.6, PALE, 1)
         axes.add_collection(LineCollection([*ways], colors=color, linewidths=0.7, alpha=0.7, zorder=2))
-        axes.scatter(*ways[:, 0].T, s=9, facecolors="none", edgecolors=GREY, linewidths=0.6, zorder=3)
+        x, y = ways[:, 0].T
+        axes.scatter(x, y, s=9, facecolors="none", edgecolors=GREY, linewidths=0.6, zorder=3)
         scatter(axes, ways[:, -1], 9, ORANGE, 4)
         axes.set_title(title, fontsize=9)
         axes.grid(visible=False)
