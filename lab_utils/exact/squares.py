@@ -87,8 +87,8 @@ class UniformSquares:
 
 def _density_over_share(x: Tensor) -> Tensor:
     """φ(x) / Φ(x) of the normal distribution, for any x."""
-    ratio: Tensor = math.sqrt(2 / math.pi) / torch.special.erfcx(-x / math.sqrt(2))
-    return ratio
+    scaled: Tensor = torch.special.erfcx(-x / math.sqrt(2))
+    return math.sqrt(2 / math.pi) / scaled
 
 
 def exact_squares(data: Dataset) -> UniformSquares:

@@ -62,7 +62,8 @@ def paths(
         ways = np.asarray(path).swapaxes(0, 1)
         scatter(axes, behind, 0.6, PALE, 1)
         axes.add_collection(LineCollection([*ways], colors=color, linewidths=0.7, alpha=0.7, zorder=2))
-        axes.scatter(ways[:, 0, 0], ways[:, 0, 1], s=9, facecolors="none", edgecolors=GREY, linewidths=0.6, zorder=3)
+        x, y = ways[:, 0].T
+        axes.scatter(x, y, s=9, facecolors="none", edgecolors=GREY, linewidths=0.6, zorder=3)
         scatter(axes, ways[:, -1], 9, ORANGE, 4)
         axes.set_title(title, fontsize=9)
         axes.grid(visible=False)

@@ -259,7 +259,8 @@ def all_exercises():
     """One notebook of all exercises and what they import, for nbgrader to run."""
     exercises = [cell for number in NUMBERS for cell in solved(number).cells if "nbgrader" in cell.metadata]
     notebook = solved(NUMBERS[0])
-    notebook.cells = [new_code_cell("import torch\nfrom lab_utils import exercises"), *exercises]
+    needed = "import torch\nfrom lab_utils import exercises\nfrom lab_utils.diffusion import optimal_pairs"
+    notebook.cells = [new_code_cell(needed), *exercises]
     return notebook
 
 
