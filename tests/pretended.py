@@ -41,6 +41,15 @@ class There(torch.Tensor):
     def __init__(self, here):
         self.here = here
 
+    @property
+    def data(self):
+        """As of any tensor: the same numbers, without a history; and others can be put in their place."""
+        return self.detach()
+
+    @data.setter
+    def data(self, other):
+        self.here = other.here
+
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -4,15 +4,19 @@ No test needs a graphics card: `pretended` is a device whose operations refuse t
 card is at hand, everything is tried on it, too.
 """
 
+import importlib
+from dataclasses import replace
+
 import pretended
 import pytest
 import torch
 from pretended import PLACE, There, seen
-from small_runs import network
+from small_runs import DATA, RECIPE, network
 from torch import nn
 
 from lab_utils.base import devices
 from lab_utils.diffusion import (
+    Trainer,
     ancestral,
     ddim,
     denoiser,
@@ -28,8 +32,11 @@ from lab_utils.diffusion import (
 from lab_utils.diffusion import sampling as sampling_module
 from lab_utils.diffusion.denoiser import on
 from lab_utils.diffusion.sampling import AT_ONCE, BLOCK
+from lab_utils.diffusion.together import Together
 from lab_utils.exact import BestDenoiser, GaussianMixture, mixtures
+from lab_utils.runs import fit, fit_all, job_of, keep, kept_network
 
+jobs = importlib.import_module("lab_utils.runs.jobs")
 CARDS = [kind for kind, there in devices.KINDS.items() if kind != "cpu" and there()]
 PLACES = [PLACE, *CARDS]
 ROUNDING = {"rtol": 1e-3, "atol": 1e-4}
@@ -202,3 +209,190 @@ def test_where_a_device_has_no_float64_the_exact_is_worked_out_on_the_processor(
         torch.testing.assert_close(sample(DENOISERS[name], 50, device=PLACE), sample(DENOISERS[name], 50), **ROUNDING)
     mixture = GaussianMixture(POINTS, 0.1).to(torch.device(PLACE))
     assert mixture.score(POINTS).device.type == "cpu"
+
+
+# --- training
+
+TRAININGS = {
+    "the original's": ({}, RECIPE),
+    "the tail, waves that fade": ({"fading": True}, replace(RECIPE, tail=0.1, decay=True)),
+    "classes": ({"classes": ("a", "b")}, replace(RECIPE, tail=0.1)),
+    "weights": ({}, replace(RECIPE, weights="log-SNR")),
+    "fixed noises": ({}, replace(RECIPE, fixed_noises=3)),
+    "optimal transport": ({}, replace(RECIPE, coupling="optimal transport")),
+}
+
+
+def trainer(name, device, seed=0):
+    built, recipe = TRAININGS[name]
+    labels = torch.arange(100) % 2 if "classes" in built else None
+    return Trainer(
+        network(seed=seed, **built), DATA.train, replace(recipe, epochs=6, checkpoints=()), labels, device=device
+    )
+
+
+def same_training(one, other):
+    """The same draws to the bit, the same weights but for rounding; all of it on the processor."""
+    found, expected = one.state_dict(), other.state_dict()
+    assert {type(value) for value in found.values()} == {torch.Tensor}
+    assert torch.equal(found.pop("generator"), expected.pop("generator"))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_training_is_the_same_there(name, place):
+    there, here = trainer(name, place), trainer(name, "cpu")
+    for losses in zip(there, here, strict=True):
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    same_training(there, here)
+    for model in (there.network, there.averaged):
+        assert {value.device.type for value in (*model.parameters(), *model.buffers())} == {place}
+    torch.testing.assert_close(
+        there.averaged.epsilon(POINTS, torch.tensor(20)), here.averaged.epsilon(POINTS, torch.tensor(20)), **ROUNDING
+    )
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", TRAININGS)
+def test_several_trained_there_as_one_are_those_trained_here_alone(name, place):
+    there = [trainer(name, place, seed) for seed in range(3)]
+    for _ in Together(there):
+        pass
+    for seed, one in enumerate(there):
+        here = trainer(name, "cpu", seed)
+        list(here)
+        same_training(one, here)
+        assert {value.device.type for value in one.averaged.parameters()} == {place}
+
+
+@pytest.mark.parametrize(("begun", "ended"), [("cpu", PLACE), (PLACE, "cpu"), (PLACE, PLACE)])
+def test_a_training_that_was_begun_here_ends_there_and_the_other_way_round(begun, ended):
+    one, other, whole = (trainer("classes", place) for place in (begun, ended, "cpu"))
+    for _ in zip(range(3), one, strict=False):
+        pass
+    other.load_state_dict(one.state_dict())
+    list(other)
+    list(whole)
+    same_training(other, whole)
+
+
+def test_what_float64_there_is_in_a_training_is_on_the_processor(monkeypatch):
+    monkeypatch.setattr(pretended, "SINGLE", True)
+    for name in TRAININGS:
+        list(trainer(name, PLACE))
+        for _ in Together([trainer(name, PLACE, seed) for seed in range(2)]):
+            pass
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of the test's own, and a state saved often enough to be met."""
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(jobs, "SAVE_EVERY", 5)
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_training_of_fit_is_found_whichever_device_it_was_trained_on(cache, monkeypatch, place):
+    there = fit(network(), DATA, RECIPE, progress=False, device=place)
+    assert seen or place != PLACE
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_one_epoch", lambda self: pytest.fail("it is done"))
+        here = fit(network(), DATA, RECIPE, progress=False)
+    assert here.config == there.config
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
+    alone = fit(network(), DATA, RECIPE, progress=False)
+    assert there.folder.name == alone.folder.name
+    torch.testing.assert_close(there.losses, alone.losses, rtol=1e-4, atol=1e-6)
+    for epoch in RECIPE.checkpoints:
+        weights, others = there.model(epoch).state_dict(), alone.model(epoch).state_dict()
+        assert {type(value) for value in weights.values()} == {torch.Tensor}
+        torch.testing.assert_close(weights, others, rtol=1e-3, atol=1e-4)
+
+
+class Asking(type(network())):
+    """A network that looks at its numbers before it answers, so that it can't be stacked."""
+
+    def predict(self, x_t, t, label=None):
+        return super().predict(x_t, t, label) if x_t.isfinite().all() else x_t
+
+
+SEVERAL = {
+    **{f"seed {seed}": network(seed=seed) for seed in range(3)},
+    "wider": network(width=9),
+    **{f"asking {seed}": Asking.from_config(network(seed=seed).config) for seed in (3, 4)},
+}
+
+
+def test_several_are_trained_there_as_one_as_far_as_they_can_be(cache, monkeypatch):
+    """Three seeds are one stack; one is of another width, and two can't be stacked, so each is trained alone."""
+    stacks = []
+    made = Together.__init__
+    monkeypatch.setattr(
+        Together, "__init__", lambda self, trainers: (made(self, trainers), stacks.append(len(trainers)))[0]
+    )
+    there = fit_all(SEVERAL, DATA, RECIPE, progress=False, device=PLACE)
+    assert stacks == [3]
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
+    for name, run in there.items():
+        here = fit(SEVERAL[name], DATA, RECIPE, progress=False)
+        torch.testing.assert_close(run.losses, here.losses, rtol=1e-4, atol=1e-6)
+        for epoch in RECIPE.checkpoints:
+            weights, others = run.model(epoch).state_dict(), here.model(epoch).state_dict()
+            torch.testing.assert_close(weights, others, rtol=1e-3, atol=1e-4)
+
+
+def test_several_that_were_interrupted_there_go_on(cache, monkeypatch):
+    """In the middle of the twelfth epoch, and at different epochs: then one of them has gone on alone."""
+    three = {name: SEVERAL[name] for name in ("seed 0", "seed 1", "seed 2")}
+    whole = fit_all(three, DATA, RECIPE, progress=False, device=PLACE)
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / "other"))
+    errors = Together._errors
+
+    def interrupted(self, batch, far):
+        if self.epoch == 12:
+            raise KeyboardInterrupt
+        return errors(self, batch, far)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Together, "_errors", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit_all(three, DATA, RECIPE, progress=False, device=PLACE)
+    states = sorted(path.parent.name for path in cache.rglob("other/runs/*/state.safetensors"))
+    assert states == sorted(run.folder.name for run in whole.values())
+    fit(three["seed 1"], DATA, RECIPE, progress=False)
+    again = fit_all(three, DATA, RECIPE, progress=False, device=PLACE)
+    for name, run in again.items():
+        torch.testing.assert_close(run.losses, whole[name].losses, rtol=1e-4, atol=1e-6)
+
+
+def test_who_stops_asking_several_finds_each_of_their_states_saved(cache):
+    asked = [job_of(SEVERAL[name], DATA, RECIPE, device=PLACE) for name in ("seed 0", "seed 1")]
+    epochs = jobs._epochs_of(asked)
+    for _ in range(5):  # both after two epochs, one after three
+        next(epochs)
+    epochs.close()
+    assert [job.open().epoch for job in asked] == [3, 3]
+
+
+def test_a_network_that_is_there_is_kept_for_other_notebooks(cache):
+    there = on(awake(), torch.device(PLACE))
+    keep("one from there", there)
+    found = kept_network("one from there", network(SCHEDULE))
+    torch.testing.assert_close(found.state_dict(), awake().state_dict())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda device: trainer("classes", device),
+        lambda device: fit(network(), DATA, RECIPE, device=device),
+        lambda device: sample(Plain(), 5, device=device),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(cache, monkeypatch, call):
+    monkeypatch.setitem(devices.KINDS, "cuda", lambda: False)
+    with pytest.raises(devices.DeviceError, match="got 'cuda'"):
+        call("cuda")
+    assert not cache.exists()

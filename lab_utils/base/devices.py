@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 # kind → whether this machine has one; "auto" takes the first that is there
-KINDS = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+KINDS: dict[str, Callable[[], bool]] = {
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+    "cpu": lambda: True,
+}
 CHOICES = ("cpu", "cuda", "mps", "auto")  # what a command may be asked for
 SINGLE = {"mps"}  # kinds that have no float64
 
