@@ -245,6 +245,7 @@ OTHERS = {
             ("diffusion.tail.Tail.__init__", "labels"),
             ("diffusion.tail.Tail.epsilon", "label"),
             ("diffusion.training.Trainer.__init__", "labels"),
+            ("diffusion.training.squared_errors", "label"),
         ],
         "tests/diffusion/test_conditional.py: the numbers of classes",
     ),
@@ -270,6 +271,11 @@ OTHERS = {
         for argument in ("x_t", "signal", "noise")
     },
     ("diffusion.training.Trainer.load_state_dict", "state"): "tests/test_training.py",
+    ("diffusion.training.Trainer.noised", "batch"): "numbers of points: tests/test_training.py",
+    **{
+        ("diffusion.training.squared_errors", argument): "what Trainer.noised gives: tests/test_training.py"
+        for argument in ("predict", "x_t", "t", "target", "counts")
+    },
     **{
         (function, "t"): "tests/test_schedules.py: timesteps, for all who take them"
         for function in (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from lab_utils.diffusion.conditional import NO_CLASS
+from lab_utils.diffusion.denoiser import place_of
 from lab_utils.diffusion.schedules import check_timesteps
 
 if TYPE_CHECKING:  # the network imports this module
@@ -34,12 +35,13 @@ class Along:
 
     @torch.inference_mode()
     def __init__(self, network: DiffusionGenerator, timesteps: Sequence[int], label: int = NO_CLASS) -> None:
-        t = torch.tensor(timesteps)
+        here = place_of(network)
+        t = torch.tensor(timesteps, dtype=torch.int64, device=here)
         check_timesteps(t, network.schedule.timesteps, len(t))
         layers = cast("list[nn.Linear]", [*network.layers])
-        first, *rest = network.shifts(t, None if label == NO_CLASS else torch.tensor([label]))
+        first, *rest = network.shifts(t, None if label == NO_CLASS else torch.tensor([label], device=here))
         self.omega = network.omega.unsqueeze(1)
-        self.skip = network.skip[t].flatten().tolist()
+        self.skip = network.skip[t].flatten().cpu().tolist()
         self.hidden = torch.stack([torch.cat([layer.weight, layer.bias.unsqueeze(1)], dim=1) for layer in layers])
         self.biases = torch.stack([layer.bias + shift for layer, shift in zip(layers, rest, strict=True)], dim=1)
         leave = torch.cat([network.leave.weight, network.leave.bias.unsqueeze(1)], dim=1)
@@ -48,23 +50,23 @@ class Along:
         of_points, of_waves = network.enter.weight[:, :2], network.enter.weight[:, 2:].unflatten(1, (4, -1))
         waves = len(self.omega)
         left = (
-            torch.ones(len(t), waves, dtype=network.dtype)
+            torch.ones(len(t), waves, dtype=network.dtype, device=here)
             if network.fading is None
             else network.fading[t, 2 : 2 + waves]
         )
-        self.alive = (left > 0).sum(dim=1).tolist()  # the long ones, which come first
+        self.alive = (left > 0).sum(dim=1).cpu().tolist()  # the long ones, which come first
         self.enter = [
             torch.cat([bias.unsqueeze(1), of_points, (of_waves[..., :alive] * row[:alive]).flatten(1)], dim=1)
             for bias, row, alive in zip(network.enter.bias + first, left, self.alive, strict=True)
         ]
 
     def block(self, n: int) -> Callable[[Tensor, int], Tensor]:
-        """For one block of n points: (n, 2) x_t, number of its timestep → (n, 2) predicted noise, as precise as x_t."""
-        width, waves, dtype = self.hidden.shape[1], len(self.omega), self.hidden.dtype
-        seen = torch.ones(3 + 4 * waves, n, dtype=dtype)  # the first row stays 1, for the bias
-        angles = torch.empty(2, waves, n, dtype=dtype)
-        h = torch.ones(width + 1, n, dtype=dtype)  # the last row stays 1
-        neurons, more = h[:width], torch.empty(width, n, dtype=dtype)
+        """For one block of n points: (n, 2) x_t, number of its timestep → (n, 2) predicted noise, as x_t is."""
+        width, waves, made = self.hidden.shape[1], len(self.omega), self.hidden.new_ones
+        seen = made(3 + 4 * waves, n)  # the first row stays 1, for the bias
+        angles = made(2, waves, n)
+        h = made(width + 1, n)  # the last row stays 1
+        neurons, more = h[:width], made(width, n)
         hidden = self.hidden.clone()
 
         def epsilon(x_t: Tensor, k: int) -> Tensor:
@@ -79,6 +81,6 @@ class Along:
             hidden[:, :, -1] = self.biases[k]
             for matrix in hidden:
                 neurons.add_(silu(torch.mm(matrix, h, out=more), inplace=True))
-            return torch.add(torch.mm(self.leave[k], h).T.to(x_t.dtype), x_t, alpha=self.skip[k])
+            return torch.add(torch.mm(self.leave[k], h).T.to(x_t), x_t, alpha=self.skip[k])
 
         return epsilon

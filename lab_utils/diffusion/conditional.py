@@ -35,7 +35,8 @@ class Given(DenoisingModule):
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The noise, as documented there."""
-        answer: Tensor = self.network.predict(x_t, t, torch.tensor([self.number]))  # type: ignore[call-arg]
+        label = torch.tensor([self.number], device=t.device)
+        answer: Tensor = self.network.predict(x_t, t, label)  # type: ignore[call-arg]
         return answer
 
     def along(self, timesteps: Sequence[int]) -> Callable[[int], Answer]:

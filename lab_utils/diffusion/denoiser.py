@@ -2,25 +2,30 @@
 
 A denoiser has a `schedule`, and answers `epsilon(x_t, t)`: which noise is in these points? It promises:
 
-- (n, 2) points and (), (1,) or (n,) int64 timesteps give (n, 2), for any n, in the precision of the points;
+- (n, 2) points and (), (1,) or (n,) int64 timesteps give (n, 2), for any n, in the precision of the points, and where
+  the points are: on the processor, or on another device;
 - each point's answer is independent of the other points, and the same question gets the same answer;
 - several threads may ask at once.
 
-It may also answer faster on a way whose timesteps are known beforehand: `along(timesteps)`, see `along`. And it may say
-with which `coupling` of points and noises it was trained, where they weren't independent; see `couplings`. Whatever
-takes a denoiser in this lab takes anything that keeps this contract, and asks for nothing more.
+It may also answer faster on a way whose timesteps are known beforehand: `along(timesteps)`, see `along`. It may say
+with which `coupling` of points and noises it was trained, where they weren't independent; see `couplings`. And it may
+come to another device: `to(device)`, see `on`. Whatever takes a denoiser in this lab takes anything that keeps this
+contract, and asks for nothing more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from lab_utils.base.arguments import check_points
-from lab_utils.diffusion.couplings import COUPLINGS
+from lab_utils.base.devices import for_float64
+from lab_utils.diffusion.couplings import COUPLINGS, coupling_of
 from lab_utils.diffusion.schedules import Schedule, check_timesteps
 from lab_utils.diffusion.targets import TARGETS, to_epsilon
 
@@ -95,7 +100,7 @@ def _compare(what: str, many: Tensor, few: Tensor) -> None:
 def one_by_one(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answer]:
     """A denoiser on a known way, asked by `epsilon` at each of the timesteps; see `along`."""
     each = torch.tensor(timesteps).split(1)
-    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k])
+    return lambda n: lambda x_t, k: denoiser.epsilon(x_t, each[k].to(x_t.device))
 
 
 def along(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answer]:
@@ -107,6 +112,45 @@ def along(denoiser: Denoiser, timesteps: Sequence[int]) -> Callable[[int], Answe
     """
     own: Callable[[Sequence[int]], Callable[[int], Answer]] | None = getattr(denoiser, "along", None)
     return one_by_one(denoiser, timesteps) if own is None else own(timesteps)
+
+
+class _AskedHere:
+    """A denoiser that can't be moved, for points on another device: it is asked on the processor."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser, self.schedule, self.coupling = denoiser, denoiser.schedule, coupling_of(denoiser)
+
+    def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.denoiser.epsilon(x_t.cpu(), t.cpu()).to(x_t)
+
+    def along(self, timesteps: Sequence[int]) -> Callable[[int], Answer]:
+        way = along(self.denoiser, timesteps)
+
+        def block(n: int) -> Answer:
+            answer = way(n)
+            return lambda x_t, k: answer(x_t.cpu(), k).to(x_t)
+
+        return block
+
+
+def place_of(module: nn.Module) -> torch.device:
+    """Where a module works: where its weights are, or its tables; on the processor if it has none."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), torch.device("cpu"))
+
+
+def on(denoiser: Denoiser, device: torch.device) -> Denoiser:
+    """A denoiser that answers points on `device`, and works there if it can: itself, or a copy.
+
+    A module is copied, and the copy goes there with all its weights and tables. What is no module goes there by its own
+    `to(device)`, which gives a copy and leaves itself where it is. What has none is asked on the processor, and its
+    points and answers go to and fro.
+    """
+    if isinstance(denoiser, nn.Module):
+        return denoiser if place_of(denoiser).type == device.type else deepcopy(denoiser).to(device)
+    own: Callable[[torch.device], Denoiser] | None = getattr(denoiser, "to", None)
+    if own is not None:
+        return own(device)
+    return denoiser if device.type == "cpu" else _AskedHere(denoiser)
 
 
 class DenoisingModule(nn.Module):
@@ -136,7 +180,7 @@ class DenoisingModule(nn.Module):
         return next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), torch.float32)
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise, for right arguments: (n, 2) in the module's own precision, and (1,) or (n,) int64."""
+        """The noise, for right arguments where the module is: (n, 2) in its own precision, and (1,) or (n,) int64."""
         raise NotImplementedError(f"{type(self).__name__} must have a method `predict(x_t, t)`")
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -147,14 +191,15 @@ class DenoisingModule(nn.Module):
             t: (), (1,) or (n,) int64, timesteps in 0 … T−1.
 
         Returns:
-            (n, 2), in the precision of `x_t`.
+            (n, 2), in the precision of `x_t`, and where `x_t` is.
 
         Raises:
             ValueError: for any other shape, type or timestep.
         """
         check_points(x_t, "x_t")
         check_timesteps(t, self.schedule.timesteps, len(x_t))
-        return self.predict(x_t.to(self.dtype), t.reshape(-1)).to(x_t.dtype)
+        there = place_of(self)
+        return self.predict(x_t.to(there, self.dtype), t.reshape(-1).to(there)).to(x_t)
 
     def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The same as `forward`."""
@@ -178,7 +223,9 @@ class _Wrapped(DenoisingModule):
                 f"{type(self.module).__name__} must answer x_t of shape {tuple(x_t.shape)}, and t of shape "
                 f"({len(x_t)},), with {tuple(x_t.shape)}; it gave {got}"
             )
-        return to_epsilon(self.predicts, answer, x_t, self.schedule.alphas_cumprod[t]).to(x_t)
+        exact = for_float64(x_t.device)
+        alphas_cumprod = self.schedule.alphas_cumprod[t.cpu()].to(exact)
+        return to_epsilon(self.predicts, answer.to(exact), x_t.to(exact), alphas_cumprod).to(x_t)
 
 
 def denoiser(

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from lab_utils.base.arguments import check_points, is_number
 from lab_utils.diffusion.couplings import coupling_of
-from lab_utils.diffusion.denoiser import Answer, Denoiser, along, check_denoiser
+from lab_utils.diffusion.denoiser import Answer, Denoiser, along, check_denoiser, on
 from lab_utils.diffusion.schedules import Schedule, check_timesteps
 
 
@@ -48,6 +48,10 @@ class Guided:
         """That of both."""
         return self.aim.schedule
 
+    def to(self, device: torch.device) -> Guided:
+        """The same with both denoisers on that device, as `denoiser.on` has them there."""
+        return Guided(on(self.aim, device), on(self.base, device), self.weights)
+
     def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
         """The guided noise, as the contract of `denoiser` has it; errors as for a network.
 
@@ -55,7 +59,7 @@ class Guided:
         """
         check_points(x_t, "x_t")
         check_timesteps(t, self.schedule.timesteps, len(x_t))
-        weights = self.weights[t].reshape(-1, 1)
+        weights = self.weights[t.cpu()].reshape(-1, 1)
         if (weights == 1).all():
             return self.aim.epsilon(x_t, t)
         if (weights == 0).all():

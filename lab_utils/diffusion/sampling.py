@@ -3,6 +3,9 @@
 Points are independent of each other, so they are sampled in blocks: small enough for the processor's cache, all T
 steps for one block before the next. Each block draws its noise from a generator of its own, made from the seed and
 the block's number. So the same seed gives the same points, however many cores share the work.
+
+On another device than the processor many blocks are sampled at once. Their noise is drawn on the processor, from the
+same generators, and taken there. So its points are those of the processor but for rounding.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.arguments import is_whole
+from lab_utils.base.devices import ONE_THREAD, device_named
 from lab_utils.diffusion.couplings import check_independent
-from lab_utils.diffusion.denoiser import Denoiser, along, check_denoiser
+from lab_utils.diffusion.denoiser import Denoiser, along, check_denoiser, on
 from lab_utils.diffusion.samplers import Sampler, ancestral, reverse_step
 
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
+AT_ONCE = 64 * BLOCK  # points on another device, whose every call takes as long for a few as for thousands
 
 
 def _generator(seed: int, block: int) -> torch.Generator:
@@ -33,9 +38,9 @@ def _generator(seed: int, block: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state) >> 1)
 
 
-def _blocks(n: int) -> list[range]:
-    """The numbers of the points in each block of `n` points."""
-    return [range(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK)]
+def _blocks(n: int, size: int = BLOCK) -> list[range]:
+    """The numbers of the points in each block of `n` points, or in so many blocks together."""
+    return [range(start, min(n, start + size)) for start in range(0, n, size)]
 
 
 def _shares(n: int) -> Iterator[tuple[range, range]]:
@@ -96,6 +101,7 @@ def snapshots(
     progress: str | tqdm[Any] | None = None,
     first_block: int = 0,
     workers: int | None = None,
+    device: str = "cpu",
 ) -> dict[int, Tensor]:
     """Sample `n` points and keep them as they are after some of the steps.
 
@@ -111,17 +117,21 @@ def snapshots(
         first_block: leave out as many blocks of `BLOCK` points: these are the points that come after them in a sample
             from the same seed.
         workers: threads that share the work; one for each core unless given.
+        device: where the work is done, "cpu", "cuda", "mps" or "auto", see `base.devices`; a denoiser that is
+            elsewhere is copied there. On another one than the processor the points differ by rounding alone.
 
     Returns:
-        For each k of `after`, (n, 2) float32 in normalised units. Memory grows with n by these results alone.
+        For each k of `after`, (n, 2) float32 in normalised units, on the processor. Memory grows with n by these
+        results alone.
 
     Raises:
         TypeError: what is given is no denoiser.
+        DeviceError: this machine has no such device.
         ValueError: for n below 1, a k below 0 or above the number of steps, a sampler of another schedule, or one that
             adds noise for a denoiser that was trained with coupled pairs.
     """
     _check_count(n, seed)
-    n, seed = int(n), int(seed)
+    n, seed, there = int(n), int(seed), device_named(device)
     sampler = sampler_for(denoiser, sampler)
     total = len(sampler)
     kept = sorted(set(after))
@@ -129,15 +139,24 @@ def snapshots(
         raise ValueError(f"points can be kept after 0 … {total} reverse steps; asked for {kept}")
     multistep = sampler.multistep
     steps = [*zip(sampler.coefficients.tolist(), sampler.estimates.tolist(), strict=True)][: kept[-1]]
-    answers = along(denoiser, sampler.timesteps[: kept[-1]])
+    answers = along(on(denoiser, there), sampler.timesteps[: kept[-1]])
     results = {k: torch.empty(n, 2) for k in kept}
+    shares = _shares(n) if there.type == "cpu" else ((blocks, blocks) for blocks in _blocks(n, AT_ONCE))
 
     @torch.inference_mode()
     def run(block: range, share: range) -> int:
-        generator = _generator(seed, first_block + block.start // BLOCK)
-        drawn = torch.randn(len(block), 2, generator=generator)
-        noise = drawn[share.start - block.start :][: len(share)]  # of a whole block, for it is the same however shared
-        x, estimate = noise.clone(), torch.zeros_like(noise)
+        drawn = torch.empty(len(block), 2)
+        numbered = enumerate(drawn.split(BLOCK), first_block + block.start // BLOCK)
+        generators = [(part, _generator(seed, number)) for number, part in numbered]
+
+        def draw() -> Tensor:
+            for part, generator in generators:
+                part.normal_(generator=generator)
+            # of a whole block, for it is the same however shared
+            return drawn[share.start - block.start :][: len(share)].to(there)
+
+        x = draw().clone()
+        estimate = noise = torch.zeros_like(x)
         kept_here = {k: points[share.start : share.stop] for k, points in results.items()}
         epsilon_at = answers(len(x))
         for k, (row, (p, q)) in enumerate(steps):
@@ -145,18 +164,18 @@ def snapshots(
                 kept_here[k][:] = x
             epsilon = epsilon_at(x, k)
             if row[2]:
-                drawn.normal_(generator=generator)
+                noise = draw()
             now = p * x - q * epsilon if multistep else estimate
             x, estimate = reverse_step(row, x, epsilon, noise, estimate), now
         kept_here[kept[-1]][:] = x
         return len(x)
 
     with (
-        ThreadPoolExecutor(workers or WORKERS) as pool,
+        ThreadPoolExecutor(workers or (1 if there.type in ONE_THREAD else WORKERS)) as pool,
         _bar(progress, n) as bar,
     ):
         try:
-            for finished in as_completed([pool.submit(run, *share) for share in _shares(n)]):
+            for finished in as_completed([pool.submit(run, *share) for share in shares]):
                 bar.update(finished.result())
         finally:  # after an error or an interruption, blocks that have not begun need not begin
             pool.shutdown(cancel_futures=True)
@@ -172,6 +191,7 @@ def sample(
     progress: str | tqdm[Any] | None = None,
     first_block: int = 0,
     workers: int | None = None,
+    device: str = "cpu",
 ) -> Tensor:
     """Sample `n` finished points: (n, 2) float32 in normalised units. Arguments and errors as for `snapshots`."""
     sampler = sampler_for(denoiser, sampler)
@@ -185,4 +205,5 @@ def sample(
         progress=progress,
         first_block=first_block,
         workers=workers,
+        device=device,
     )[total]

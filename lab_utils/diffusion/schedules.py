@@ -150,13 +150,13 @@ class Schedule:
             ValueError: if an argument has another shape, or holds other numbers.
         """
         self._check(x_0, t, epsilon)
-        alphas_cumprod = self.alphas_cumprod[t].reshape(-1, 1)
+        alphas_cumprod = self.alphas_cumprod[t.cpu()].reshape(-1, 1)
         return alphas_cumprod.sqrt().to(x_0) * x_0 + (1 - alphas_cumprod).sqrt().to(x_0) * epsilon
 
     def q_step(self, x_prev: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
         """Noise by the one step t: x_t = √α_t x_{t−1} + √β_t ε (Ho et al. 2020, eq. 2). Shapes as in `q_sample`."""
         self._check(x_prev, t, epsilon)
-        beta = self.betas[t].reshape(-1, 1)
+        beta = self.betas[t.cpu()].reshape(-1, 1)
         return (1 - beta).sqrt().to(x_prev) * x_prev + beta.sqrt().to(x_prev) * epsilon
 
 

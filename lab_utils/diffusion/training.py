@@ -1,9 +1,14 @@
-"""The training loop: a `Recipe` says how, a `Trainer` does it, one epoch a turn."""
+"""The training loop: a `Recipe` says how, a `Trainer` does it, one epoch a turn.
+
+All that is drawn, and all that depends on the points, is worked out on the processor. The network, its gradient and its
+optimiser may be on another device. So there it learns from the same numbers, and differs by rounding alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +19,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lab_utils import SEED
 from lab_utils.base.arguments import check_as_many, check_points, is_number, is_whole
+from lab_utils.base.devices import device_named
 from lab_utils.diffusion.conditional import given, labels_for, leave_out
 from lab_utils.diffusion.couplings import COUPLINGS, GIVEN, couple
 from lab_utils.diffusion.denoiser import Denoiser, DenoisingModule, check_answers, check_denoiser
@@ -161,7 +167,90 @@ def check_trainable(network: Any) -> None:
         check_answers(given(network, classes[0]))
 
 
-class Trainer:
+def squared_errors(
+    predict: Callable[..., Tensor],
+    x_t: Tensor,
+    t: Tensor,
+    target: Tensor,
+    label: Tensor | None = None,
+    counts: Tensor | None = None,
+) -> Tensor:
+    """The simple loss (Ho et al. 2020, eq. 14) of each point, (n, 2): how far the predicted noise is from the right.
+
+    Args:
+        predict: what a network predicts of noised points, timesteps and, if it is told any, labels.
+        x_t: (n, 2) noised points.
+        t: (n,) int64, their timesteps.
+        target: (n, 2), the right noise.
+        label: (n,) int64, what is told of their classes, if anything is.
+        counts: (n, 1), how much each point counts; all alike unless given.
+    """
+    errors = (predict(x_t, t, *([] if label is None else [label])) - target).square()
+    return errors if counts is None else errors * counts
+
+
+class TrainingLoop(ABC):
+    """An epoch of training: of one network, see `Trainer`, or of several at once, see `together`.
+
+    Attributes:
+        recipe: how to train.
+        device: where the weights are.
+        weights: all weights in one vector, (W,), or of several networks, (S, W); with a gradient.
+        average: their moving average, of the same shape.
+        optimiser: of the weights.
+    """
+
+    recipe: Recipe
+    device: torch.device
+    weights: nn.Parameter
+    average: nn.Parameter
+    optimiser: torch.optim.Optimizer
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """How many epochs are done."""
+
+    @abstractmethod
+    def _batches(self) -> Sequence[Tensor]:
+        """The points of an epoch, by their numbers: (n,) int64 for each step, or (S, n)."""
+
+    @abstractmethod
+    def _errors(self, batch: Tensor, far: int) -> Tensor:
+        """The squared errors of a batch, (n, 2) or (S, n, 2); its first `far` points get more noise, see `tail`."""
+
+    def _learning_rate(self, step: int, steps: int) -> float:
+        rise = min(1, (step + 1) / (self.recipe.warmup + 1))
+        fall = (1 + math.cos(math.pi * step / steps)) / 2 if self.recipe.decay else 1
+        return self.recipe.learning_rate * rise * fall
+
+    def _ema_decay(self, step: int) -> float:
+        return min(self.recipe.ema_decay, (1 + step) / (10 + step)) if step else 0
+
+    def _go_through(self) -> Tensor:
+        """Train one epoch; give the mean loss, () float64, or that of each network, (S,)."""
+        batches = self._batches()
+        losses = []
+        for number, batch in enumerate(batches):
+            step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
+            self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
+            points = batch.shape[-1]
+            far = int(self.recipe.tail * points)  # fewer than all
+            errors = self._errors(batch, far)
+            cast("Tensor", self.weights.grad).zero_()
+            errors.mean(dim=(-2, -1)).sum().backward()  # no network's weights touch another one's loss
+            self.optimiser.step()
+            with torch.no_grad():
+                self.average.lerp_(self.weights, 1 - self._ema_decay(step))
+            losses.append(errors.detach()[..., far:, :].mean(dim=(-2, -1)) * points)
+        told = torch.stack(losses).cpu().double()  # from another device once an epoch; some have no float64
+        total = torch.zeros_like(told[0])
+        for loss in told:
+            total += loss
+        return total / sum(batch.shape[-1] for batch in batches)
+
+
+class Trainer(TrainingLoop):
     """The training loop of Ho et al. 2020, algorithm 1, on (n, 2) float32 points in normalised units.
 
     >>> trainer = Trainer(DiffusionGenerator(schedule=sigmoid()), data.train)
@@ -179,8 +268,11 @@ class Trainer:
         labels: (n,) whole numbers, the place of each point's class in `network.classes`, if the network has classes.
         noises: (n, 2) float32, the noise that goes with each point, for good; see `reflow`. Fresh noise in each epoch
             unless given. The recipe's coupling is then "independent", and its tail and fixed_noises are 0.
+        device: where the network learns, "cpu", "cuda", "mps" or "auto", see `base.devices`. It is taken there, and so
+            is its average; what `state_dict` gives is on the processor.
 
     Raises:
+        DeviceError: this machine has no such device.
         TypeError: the network lacks something that training needs; the message names it.
         ValueError: if the points are none, of another shape than (n, 2), or not float32; the labels aren't those that
             the network needs; the noises are not as many, or the recipe pairs them, too; or the network's answers break
@@ -195,7 +287,9 @@ class Trainer:
         labels: Tensor | None = None,
         *,
         noises: Tensor | None = None,
+        device: str = "cpu",
     ) -> None:
+        self.device = device_named(device)
         check_points(train, "training points")
         if train.dtype != torch.float32 or not len(train):
             raise ValueError(f"training points must be float32, and at least one; got {len(train)} of {train.dtype}")
@@ -206,6 +300,7 @@ class Trainer:
             self._check_pairs(noises)
         self.noises = noises
         network.coupling = self.recipe.coupling if noises is None else GIVEN  # whoever measures it must know
+        network.to(self.device)
         self.averaged = deepcopy(network)
         self.weights, self.average = in_one(network), in_one(self.averaged)
         self.optimiser = torch.optim.Adam([self.weights], lr=self.recipe.learning_rate, fused=True)
@@ -243,31 +338,14 @@ class Trainer:
             self.losses.append(self._train_one_epoch())
             yield self.losses[-1]
 
-    def _learning_rate(self, step: int, steps: int) -> float:
-        rise = min(1, (step + 1) / (self.recipe.warmup + 1))
-        fall = (1 + math.cos(math.pi * step / steps)) / 2 if self.recipe.decay else 1
-        return self.recipe.learning_rate * rise * fall
-
-    def _ema_decay(self, step: int) -> float:
-        return min(self.recipe.ema_decay, (1 + step) / (10 + step)) if step else 0
-
     def _train_one_epoch(self) -> float:
+        return float(self._go_through())
+
+    def _batches(self) -> Sequence[Tensor]:
         n = len(self.train)
         order = torch.cat([torch.randperm(n, generator=self.generator) for _ in range(self.recipe.noises)])
-        batches = order.split(self.recipe.batch_size)
-        total = torch.zeros((), dtype=torch.float64)
-        for number, batch in enumerate(batches):
-            step, steps = self.epoch * len(batches) + number, self.recipe.epochs * len(batches)
-            self.optimiser.param_groups[0]["lr"] = self._learning_rate(step, steps)
-            far = int(self.recipe.tail * len(batch))  # fewer than all
-            errors = self._errors(batch, far)
-            cast("Tensor", self.weights.grad).zero_()
-            errors.mean().backward()
-            self.optimiser.step()
-            with torch.no_grad():
-                self.average.lerp_(self.weights, 1 - self._ema_decay(step))
-            total += errors.detach()[far:].mean() * len(batch)
-        return float(total / len(order))
+        batches: Sequence[Tensor] = order.split(self.recipe.batch_size)
+        return batches
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor]:
         """`n` timesteps, (n,), and as many noises, (n, 2)."""
@@ -278,11 +356,19 @@ class Trainer:
         return t, torch.randn(n, 2, generator=self.generator)
 
     def _errors(self, batch: Tensor, far: int) -> Tensor:
-        """The simple loss (Ho et al. 2020, eq. 14) of each point: how far the predicted noise is from the right one.
+        noised = {name: part.to(self.device) for name, part in self.noised(batch, far).items()}
+        return squared_errors(self.network.predict, **noised)
 
-        That is the noise that was added; of the first `far` points, which get more noise, it is the exact answer.
+    def noised(self, batch: Tensor, far: int) -> dict[str, Tensor]:
+        """The points of a batch, noised, as `squared_errors` takes them by name; on the processor.
+
+        The right noise is the one that was added; of the first `far` points, which get more of it, it is the exact
+        answer.
+
+        Args:
+            batch: (n,) int64, numbers of points.
+            far: how many of them get more noise.
         """
-        network = self.network
         if self.fixed is None:
             t, epsilon = self._draw(len(batch))
             if self.noises is None:
@@ -301,8 +387,8 @@ class Trainer:
         if far:
             exact = self.tail.epsilon(x_t[:far], signal[:far], noise[:far], *(label[:far] for label in told))
             epsilon = torch.cat([exact, epsilon[far:]])
-        errors = (network.predict(x_t, t, *told) - epsilon).square()
-        return errors if self.counts is None else errors * self.counts[t]
+        noised = {"x_t": x_t, "t": t, "target": epsilon, **({"label": told[0]} if told else {})}
+        return noised if self.counts is None else {**noised, "counts": self.counts[t]}
 
     def _told(self, batch: Tensor) -> tuple[Tensor, ...]:
         """What the network is told besides x_t and t: the labels but for those left out, (n,), or nothing."""
@@ -314,9 +400,9 @@ class Trainer:
         """Everything that the next epoch depends on."""
         adam: dict[str, Tensor] = self.optimiser.state[self.weights]
         return {
-            "weights": self.weights.detach(),
-            "average": self.average.detach(),
-            **{f"adam: {name}": tensor for name, tensor in adam.items()},
+            "weights": self.weights.detach().cpu(),
+            "average": self.average.detach().cpu(),
+            **{f"adam: {name}": tensor.cpu() for name, tensor in adam.items()},
             "generator": self.generator.get_state(),
             "losses": torch.tensor(self.losses, dtype=torch.float64),
         }
@@ -327,7 +413,9 @@ class Trainer:
             self.weights.copy_(state["weights"])
             self.average.copy_(state["average"])
         self.optimiser.state[self.weights] = {
-            name.removeprefix("adam: "): tensor.clone() for name, tensor in state.items() if name.startswith("adam: ")
+            name.removeprefix("adam: "): tensor.to(self.device, copy=True)
+            for name, tensor in state.items()
+            if name.startswith("adam: ")
         }
         self.generator.set_state(state["generator"])
         self.losses = state["losses"].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lab_utils.base.arguments import check_points
@@ -33,6 +34,10 @@ class BestDenoiser:
         self.mixture = data
         self.schedule = schedule
 
+    def to(self, device: torch.device) -> BestDenoiser:
+        """The same on that device; where that has no float64, it goes on working on the processor."""
+        return BestDenoiser(self.mixture.to(device), self.schedule)
+
     def epsilon(self, x_t: Tensor, t: Tensor) -> Tensor:
         """E[ε | x_t] = −σ ∇ log p(x̄; σ), with x̄ = x_t/√ᾱ, σ² = (1−ᾱ)/ᾱ and p(·; σ) the data's density blurred by σ.
 
@@ -42,7 +47,8 @@ class BestDenoiser:
         """
         check_points(x_t, "x_t")
         check_timesteps(t, self.schedule.timesteps, len(x_t))
-        t = t.reshape(()) if len(t.reshape(-1)) == 1 else t
-        signal, variance = self.schedule.alphas_cumprod[t].sqrt(), 1 / self.schedule.snr[t]
-        score = self.mixture.score(x_t.double() / signal.unsqueeze(-1), variance)
+        t = (t.reshape(()) if len(t.reshape(-1)) == 1 else t).cpu()
+        tables = self.schedule.alphas_cumprod[t].sqrt(), 1 / self.schedule.snr[t]
+        signal, variance = (table.to(self.mixture.means) for table in tables)
+        score = self.mixture.score(x_t.to(signal) / signal.unsqueeze(-1), variance)
         return (-variance.sqrt().unsqueeze(-1) * score).to(x_t)

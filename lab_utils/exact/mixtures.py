@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from torch.nn.functional import linear
 
 from lab_utils import SEED
 from lab_utils.base.arguments import check_points, class_number
+from lab_utils.base.devices import for_float64
 from lab_utils.points.dataset import Dataset
 from lab_utils.points.shapes import EIGHT_CENTRES, EIGHT_STD, GAUSSIAN_COV, GAUSSIAN_MEAN, PARTS
 
 BLOCK = 2**17  # pairs of a point and a component in memory at once: few enough for a core's own cache
+AT_ONCE = 2**24  # … on another device, whose every call takes as long for a few: 128 MB
 NOTHING = -300.0  # the logarithm of a share that counts for nothing
 
 
@@ -86,6 +89,13 @@ class GaussianMixture:
         """Whether each component has the same variance in all directions, and was given so."""
         return self._variances.dim() < 2
 
+    def to(self, device: torch.device) -> GaussianMixture:
+        """The same mixture on that device, where its answers then are; on the processor if it has no float64."""
+        there = copy(self)
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        vars(there).update({name: value.to(for_float64(device)) for name, value in tensors.items()})
+        return there
+
     def log_prob(self, x: Tensor, blur: Tensor | float = 0.0) -> Tensor:
         """The log density of the mixture, blurred or as it is.
 
@@ -137,7 +147,7 @@ class GaussianMixture:
         And for each, (b, K), the logarithm of each component's weight times its density at each of the points.
         """
         check_points(x, "x")
-        blur = torch.as_tensor(blur, dtype=torch.float64)
+        blur = torch.as_tensor(blur, dtype=torch.float64, device=self.means.device)
         if blur.shape not in {(), (len(x),)}:
             raise ValueError(f"blur must have the shape () or ({len(x)},), not {tuple(blur.shape)}")
         if not (blur >= 0).all():
@@ -147,8 +157,8 @@ class GaussianMixture:
         table = (
             self._table_of_own_variances(self._variances + blur) if self._variances.dim() == 1 > blur.dim() else None
         )
-        rows = max(4, BLOCK // len(self.means))
-        blocks = (x.double() - self._centre).split(rows)  # one, though empty, where there are no points
+        rows = max(4, (BLOCK if self.means.device.type == "cpu" else AT_ONCE) // len(self.means))
+        blocks = (x.to(self.means) - self._centre).split(rows)  # one, though empty, where there are no points
         columns = blur.unsqueeze(1).split(rows) if blur.dim() else [blur.reshape(1, 1)] * len(blocks)
         for block, column in zip(blocks, columns, strict=True):
             yield block, column, self._log_joint(block, column, table)

@@ -47,6 +47,7 @@ class Distance:
             set.
         least: how many points a set must have.
         most: how many it may have.
+        movable: whether it is worked out where the points are, on whichever device; the others work on the processor.
         dear: from so many points on it takes seconds, and is left out unless it is asked for.
         p_value: of a test: how likely values as high are between independent pairs of sets of so many points, where
             all are from the same source.
@@ -60,6 +61,7 @@ class Distance:
     share: bool = False
     symmetric: bool = False
     smooth: bool = True
+    movable: bool = False
     least: int = 1
     most: float = math.inf
     dear: float = math.inf
@@ -74,6 +76,8 @@ class Distance:
         """
         self.check(generated, "generated")
         self.check(real, "real")
+        if not self.movable:
+            generated, real = generated.cpu(), real.cpu()
         return self.between(generated, self.prepare(generated), real, self.prepare(real))
 
     def fits(self, n: int) -> bool:

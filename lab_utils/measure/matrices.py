@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
+from lab_utils.base.devices import ONE_THREAD
 from lab_utils.base.files import cache_folder, write_whole
 from lab_utils.measure.distance import Distance, Pairs
 from lab_utils.measure.intervals import BLOCKS, Array
@@ -21,8 +22,9 @@ from lab_utils.measure.intervals import BLOCKS, Array
 Prepared = list[tuple[Tensor, Any]]  # sets of points, each with what a distance prepares of it
 
 
-def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    with ThreadPoolExecutor(WORKERS) as pool:
+def _parallel(function: Callable[[Any], Any], items: Iterable[Any], sets: Iterable[Tensor]) -> list[Any]:
+    one = any(points.device.type in ONE_THREAD for points in sets)
+    with ThreadPoolExecutor(1 if one else WORKERS) as pool:
         return list(pool.map(function, items))
 
 
@@ -34,7 +36,7 @@ def prepared(distance: Distance, sets: Sequence[Tensor], name: str) -> Prepared:
     """
     for points in sets:
         distance.check(points, name)
-    return [*zip(sets, _parallel(distance.prepare, sets), strict=True)]
+    return [*zip(sets, _parallel(distance.prepare, sets, sets), strict=True)]
 
 
 def matrix(distance: Distance, rows: Prepared, columns: Prepared) -> Array:
@@ -44,7 +46,8 @@ def matrix(distance: Distance, rows: Prepared, columns: Prepared) -> Array:
     if same and distance.symmetric:
         pairs = [(i, j) for i, j in pairs if i < j]
     found = np.zeros((len(rows), len(columns)))
-    values = _parallel(lambda pair: distance.between(*rows[pair[0]], *columns[pair[1]]), pairs)
+    sets = [points for points, _ in rows]
+    values = _parallel(lambda pair: distance.between(*rows[pair[0]], *columns[pair[1]]), pairs, sets)
     for (i, j), value in zip(pairs, values, strict=True):
         found[i, j] = value
     return found + found.T if same and distance.symmetric else found
@@ -56,7 +59,7 @@ def without_blocks(distance: Distance, points: Tensor, reals: Prepared) -> Array
     The blocks are random, because the order of the points may tell something: a file may be sorted.
     """
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(SEED))
-    parts = points[order].tensor_split(BLOCKS)
+    parts = points[order.to(points.device)].tensor_split(BLOCKS)
     if distance.pairs:
         return _without_parts(distance.pairs, parts, reals)
     rest = [torch.cat([*parts[:i], *parts[i + 1 :]]) for i in range(BLOCKS)]
@@ -67,10 +70,10 @@ def _without_parts(pairs: Pairs, parts: Sequence[Tensor], reals: Prepared) -> Ar
     """(B, R), the same where the distance is made of sums over pairs: that of two parts is worked out once."""
     within = [*combinations_with_replacement(range(len(parts)), 2)]
     own = np.zeros((len(parts), len(parts)))
-    sums = _parallel(lambda pair: pairs.total(parts[pair[0]], parts[pair[1]]), within)
+    sums = _parallel(lambda pair: pairs.total(parts[pair[0]], parts[pair[1]]), within, parts)
     for (i, j), value in zip(within, sums, strict=True):
         own[i, j] = own[j, i] = value
-    sums = _parallel(lambda pair: pairs.total(pair[0], pair[1][0]), product(parts, reals))
+    sums = _parallel(lambda pair: pairs.total(pair[0], pair[1][0]), product(parts, reals), parts)
     across = np.array(sums).reshape(len(parts), len(reals))
     sizes, real_sizes = np.array([len(part) for part in parts]), np.array([len(points) for points, _ in reals])
     left = (sizes.sum() - sizes)[:, None]

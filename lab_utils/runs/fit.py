@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.base.code import code_checksum
+from lab_utils.base.devices import device_named
 from lab_utils.base.files import alone_at, cache_folder, sha256
 from lab_utils.diffusion.denoiser import DenoisingModule
 from lab_utils.diffusion.training import Recipe, check_trainable
@@ -27,7 +28,7 @@ from lab_utils.runs.own_code import own_code
 
 # what decides what a training gives
 MODULES = ("schedules", "targets", "weights", "couplings", "denoiser", "conditional", "network", "tail", "training")
-CODE = tuple(f"lab_utils.diffusion.{name}" for name in MODULES)
+CODE = tuple(f"lab_utils.diffusion.{name}" for name in (*MODULES, "together"))
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,15 @@ def _place(config: dict[str, Any]) -> Path:
     return cache_folder() / "runs" / f"{config['schedule']['kind']}-{key}"
 
 
-def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None) -> Job:
+def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, device: str = "cpu") -> Job:
     """The training that `fit` would do or find, with the same arguments: in its folder, at the epoch where it is.
 
     Raises:
+        DeviceError: this machine has no such device.
         TypeError: the network lacks something that training needs; see `fit`.
         ValueError: its classes are not those of the data; see `fit`.
     """
+    device_named(device)
     check_trainable(network)
     check_rebuildable(network)
     if not isinstance(data, Dataset):
@@ -141,7 +144,7 @@ def job_of(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None
     config = run_config(network, data, recipe)
     kind: Any = type(network)
     build = partial(kind.from_config, network.config)
-    return Job(_place(config), config, build, data.train, recipe, data.train_labels if classes else None)
+    return Job(_place(config), config, build, data.train, recipe, data.train_labels if classes else None, device)
 
 
 def _check_not_imported_by_a_worker() -> None:
@@ -156,7 +159,14 @@ def _check_not_imported_by_a_worker() -> None:
         )
 
 
-def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *, progress: bool = True) -> Run:
+def fit(
+    network: DenoisingModule,
+    data: Dataset,
+    recipe: Recipe | None = None,
+    *,
+    progress: bool = True,
+    device: str = "cpu",
+) -> Run:
     """Train `network` on the training points of `data`, or find the same training done before.
 
     The run's folder in the cache is named by a checksum of everything that its result depends on. In it stand the
@@ -172,8 +182,12 @@ def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *
         data: its training points are used, and their checksum is in the key; labels only by a network with classes.
         recipe: how to train; the original's 2000 epochs unless given.
         progress: whether to show a progress bar while it trains.
+        device: where to train, "cpu", "cuda", "mps" or "auto", see `base.devices`. It is not in the key, as the kind of
+            processor isn't: on another one only the last digits differ (see docs/install.md, "A graphics card"). So
+            what was trained on one is found on the other, and goes on there. The run's models are on the processor.
 
     Raises:
+        DeviceError: this machine has no such device.
         TypeError: the network lacks something that training needs; the message names it.
         ValueError: its answers break a promise of the contract of `denoiser`, or its classes are not the data's.
         OSError: if it can't be saved, on a full disk say; the next call goes on from what could.
@@ -181,11 +195,16 @@ def fit(network: DenoisingModule, data: Dataset, recipe: Recipe | None = None, *
     """
     check_trainable(network)
     name = network.schedule.name
-    return fit_all({name: network}, data, recipe, progress=progress)[name]
+    return fit_all({name: network}, data, recipe, progress=progress, device=device)[name]
 
 
 def fit_all(
-    networks: Mapping[str, DenoisingModule], data: Dataset, recipe: Recipe | None = None, *, progress: bool = True
+    networks: Mapping[str, DenoisingModule],
+    data: Dataset,
+    recipe: Recipe | None = None,
+    *,
+    progress: bool = True,
+    device: str = "cpu",
 ) -> dict[str, Run]:
     """`fit` several networks at the same time, each in a process of its own, one on each core: name → run.
 
@@ -193,9 +212,12 @@ def fit_all(
     Each comes out as if it had been trained alone; equal ones are trained once. Where another process is at one of
     them, this one waits, and then finds it done. Arguments and errors as for `fit`; when one of them fails, or the
     whole is interrupted, all stop after their current epoch, and the next call goes on with them.
+
+    On another device than the processor all are trained in this process: those whose networks differ by their seeds
+    alone as one, see `diffusion.together`, and the others one after the other.
     """
     _check_not_imported_by_a_worker()
-    jobs = {name: job_of(network, data, recipe) for name, network in networks.items()}
+    jobs = {name: job_of(network, data, recipe, device=device) for name, network in networks.items()}
     first = {job.folder: name for name, job in reversed(jobs.items())}  # of those that are equal
     with alone_at(first):
         losses = finish({name: jobs[name] for name in reversed(first.values())}, progress=progress)

@@ -1,7 +1,8 @@
 """Trainings on disk, carried on from where they stopped: one in this process, several in processes of their own.
 
 Processes and not threads, because a step of a small network is a hundred short calls, and Python lets one thread at a
-time make them: two threads took 1.6 times as long for two networks as one for one, two processes 1.02 times.
+time make them: two threads took 1.6 times as long for two networks as one for one, two processes 1.02 times. On another
+device than the processor those that can are trained as one; see `diffusion.together`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
@@ -29,9 +31,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab_utils import WORKERS
+from lab_utils.base.devices import device_named
 from lab_utils.base.files import clear_parts, write_whole
 from lab_utils.base.tensors import DamagedError, load_tensors, save_tensors
 from lab_utils.diffusion.denoiser import DenoisingModule
+from lab_utils.diffusion.together import Together, TogetherError, kind_of
 from lab_utils.diffusion.training import Recipe, Trainer
 
 SAVE_EVERY = 100  # epochs between two savings of the state from which an interrupted training goes on
@@ -60,6 +64,7 @@ class Job:
         train: (n, 2) float32 training points in normalised units.
         recipe: how to train.
         labels: (n,) int64, their classes, for a network with classes.
+        device: where to train. What is on disk is no other's for that: it differs by rounding alone.
     """
 
     folder: Path
@@ -68,6 +73,7 @@ class Job:
     train: Tensor
     recipe: Recipe
     labels: Tensor | None = None
+    device: str = "cpu"
 
     @property
     def state(self) -> Path:
@@ -98,32 +104,30 @@ class Job:
 
     def _fresh(self) -> Trainer:
         # A network of our own: one that somebody trained a little before would lead to other bits under the same key.
-        return Trainer(self.build(), self.train, self.recipe, self.labels)
+        return Trainer(self.build(), self.train, self.recipe, self.labels, device=self.device)
 
     def carry_on(self) -> Generator[Trainer]:
         """Train what is left, and save what each epoch owes; give the trainer after each.
 
         Whoever stops asking loses nothing: the state of the last epoch is saved then.
         """
+        return _epochs_of([self])
+
+    def _begin(self) -> Trainer:
         trainer = self.open()
         clear_parts(self.folder)
         if not trainer.epoch:
             with write_whole(self.folder / "config.json") as part:
                 part.write_text(json.dumps(self.config, indent=2), encoding="utf-8")
-        for _ in trainer:
-            self._save(trainer)
-            try:
-                yield trainer
-            except GeneratorExit:
-                self._save_state(trainer)
-                raise
+        return trainer
 
     def _save(self, trainer: Trainer) -> None:
         """Save the averaged weights if this epoch is a checkpoint, and now and then the state to go on from."""
         epoch = trainer.epoch
         if epoch in self.recipe.checkpoints:
             about = {"epoch": epoch, **self.config}
-            save_tensors(weights(self.folder, epoch), trainer.averaged.state_dict(), about)
+            averaged = {name: weight.cpu() for name, weight in trainer.averaged.state_dict().items()}
+            save_tensors(weights(self.folder, epoch), averaged, about)
         if epoch % SAVE_EVERY == 0 or epoch == self.recipe.epochs:
             self._save_state(trainer)
 
@@ -131,8 +135,29 @@ class Job:
         save_tensors(self.state, trainer.state_dict(), self.config)
 
 
+def _epochs_of(jobs: Sequence[Job]) -> Generator[Trainer]:
+    """`Job.carry_on` for one, or for several as one: after each epoch all their trainers, one after the other.
+
+    Raises:
+        TogetherError: they can't be trained as one.
+    """
+    trainers = [job._begin() for job in jobs]
+    epochs: Iterable[Any] = Together(trainers) if len(trainers) > 1 else trainers[0]
+    for _ in epochs:
+        for job, trainer in zip(jobs, trainers, strict=True):
+            job._save(trainer)
+        try:
+            yield from trainers
+        except GeneratorExit:
+            for job, trainer in zip(jobs, trainers, strict=True):
+                job._save_state(trainer)
+            raise
+
+
 def finish(jobs: Mapping[str, Job], *, progress: bool = True) -> dict[str, list[float]]:
     """Carry the jobs on to their ends, one on each core, with a progress bar; give the losses of each.
+
+    On another device than the processor those are trained as one that can be, and the others one after the other.
 
     When one fails, or the whole is interrupted, all stop after their current epoch.
 
@@ -142,11 +167,12 @@ def finish(jobs: Mapping[str, Job], *, progress: bool = True) -> dict[str, list[
     losses = {name: job.open().losses for name, job in jobs.items()}
     left = {name: job for name, job in jobs.items() if len(losses[name]) < job.recipe.epochs}
     total, done = sum(job.recipe.epochs for job in jobs.values()), sum(map(len, losses.values()))
+    several = len(left) > 1 and all(device_named(job.device).type == "cpu" for job in left.values())
     label, quiet = f"training {', '.join(jobs)}", not progress or not left
     with (
         interrupted_later() as interrupted,
         tqdm(total=total, initial=done, desc=label, unit="epoch", disable=quiet) as bar,
-        closing(_in_processes(left) if len(left) > 1 else _here(left)) as epochs,
+        closing(_in_processes(left) if several else _here(left)) as epochs,
     ):
         for name, loss in epochs:
             losses[name].append(loss)
@@ -182,10 +208,28 @@ def interrupted_later() -> Iterator[threading.Event]:
 
 
 def _here(jobs: Mapping[str, Job]) -> Generator[Told]:
+    for group in _groups(jobs):
+        try:
+            yield from _tell(group)
+        except TogetherError:  # a network of one's own, say; nothing is done yet
+            for name, job in group.items():
+                yield from _tell({name: job})
+
+
+def _groups(jobs: Mapping[str, Job]) -> list[dict[str, Job]]:
+    """The jobs by their kinds, as far as `diffusion.together` tells them apart."""
+    if len(jobs) < 2:
+        return [{name: job} for name, job in jobs.items()]
+    groups: dict[str, dict[str, Job]] = {}
     for name, job in jobs.items():
-        with closing(job.carry_on()) as trainers:
-            for trainer in trainers:
-                yield name, trainer.losses[-1]
+        groups.setdefault(str(kind_of(job.open())), {})[name] = job
+    return [*groups.values()]
+
+
+def _tell(jobs: Mapping[str, Job]) -> Generator[Told]:
+    with closing(_epochs_of([*jobs.values()])) as trainers:
+        for name, trainer in zip(cycle(jobs), trainers, strict=False):
+            yield name, trainer.losses[-1]
 
 
 # --- several: each in a process of its own, which tells its losses through a queue and looks at a flag after each epoch

@@ -37,7 +37,7 @@ def keep(name: str, network: DenoisingModule) -> None:
     """
     path = _place(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {part: tensor.detach().contiguous() for part, tensor in network.state_dict().items()}
+    weights = {part: tensor.detach().cpu().contiguous() for part, tensor in network.state_dict().items()}
     save_tensors(path, weights, _about(network))
 
 

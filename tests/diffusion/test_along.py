@@ -5,6 +5,7 @@ import torch
 
 from lab_utils.diffusion.along import Along
 from lab_utils.diffusion.network import DiffusionGenerator
+from lab_utils.diffusion.sampling import initial_noise, snapshots
 from lab_utils.diffusion.schedules import linear, sigmoid
 
 
@@ -55,6 +56,12 @@ def test_along_the_way_what_the_network_learns_later_is_not_seen():
     for weight in model.parameters():
         weight += 1
     assert torch.equal(epsilon(points(5), 0), before)
+
+
+def test_a_way_without_a_step_is_one_too():
+    """What is kept after 0 steps is the noise, of a network as of any other denoiser."""
+    model = awake(schedule=sigmoid(timesteps=20), width=8)
+    assert torch.equal(snapshots(model, 5, [0])[0], initial_noise(5))
 
 
 @pytest.mark.parametrize("timesteps", [[20], [3, -1]])
