@@ -7,9 +7,11 @@ card is at hand, everything is tried on it, too.
 import importlib
 from dataclasses import replace
 
+import numpy as np
 import pretended
 import pytest
 import torch
+from point_files import read_points
 from pretended import PLACE, There, seen
 from small_runs import DATA, RECIPE, network
 from torch import nn
@@ -34,7 +36,10 @@ from lab_utils.diffusion.denoiser import on
 from lab_utils.diffusion.sampling import AT_ONCE, BLOCK
 from lab_utils.diffusion.together import Together
 from lab_utils.exact import BestDenoiser, GaussianMixture, mixtures
-from lab_utils.runs import fit, fit_all, job_of, keep, kept_network
+from lab_utils.measure import Benchmark, compare, mass, matrices
+from lab_utils.measure import __main__ as measure_command
+from lab_utils.points.dataset import Units
+from lab_utils.runs import fit, fit_all, generate, job_of, keep, kept_network
 
 jobs = importlib.import_module("lab_utils.runs.jobs")
 CARDS = [kind for kind, there in devices.KINDS.items() if kind != "cpu" and there()]
@@ -395,4 +400,171 @@ def test_a_device_that_is_not_there_is_refused(cache, monkeypatch, call):
     monkeypatch.setitem(devices.KINDS, "cuda", lambda: False)
     with pytest.raises(devices.DeviceError, match="got 'cuda'"):
         call("cuda")
+    assert not cache.exists()
+
+
+# --- measuring
+
+MINE = torch.randn(60, 2, generator=torch.Generator().manual_seed(2)) * 1.2
+REAL = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
+MOVABLE = ("energy distance", "MMD")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_compare_reads_the_same_there(place):
+    there, here = compare(MINE, REAL, train=REAL[:50], device=place), compare(MINE, REAL, train=REAL[:50])
+    assert list(there.measures) == list(here.measures)
+    for name, measure in here.measures.items():
+        found = there.measures[name]
+        if name in MOVABLE:
+            assert found.value == pytest.approx(measure.value, rel=1e-4)
+            assert found.real == pytest.approx(measure.real, rel=1e-4)
+            assert found.interval == pytest.approx(measure.interval, rel=1e-2)
+        else:
+            assert found == measure
+    assert there.verdict == here.verdict
+
+
+@pytest.mark.parametrize("name", ["energy distance", "MMD", "blur", "sliced W1"])
+def test_the_sums_over_all_pairs_are_worked_out_there_and_all_else_here(name, monkeypatch):
+    benchmark = Benchmark(REAL, device=PLACE)
+    value = benchmark.multiple(name, MINE)
+    assert ("aten.addcmul_.default" in seen) == (name in MOVABLE)
+    assert value == pytest.approx(Benchmark(REAL).multiple(name, MINE), rel=1e-4)
+    known = benchmark.known[name]
+    assert known.movable == (name in MOVABLE)
+    assert known(MINE.to(PLACE), REAL.to(PLACE)) == pytest.approx(known(MINE, REAL), rel=1e-4)  # points may be there
+    assert Benchmark(REAL.to(PLACE), device=PLACE).multiple(name, MINE.to(PLACE)) == pytest.approx(value, rel=1e-4)
+    monkeypatch.setattr(mass, "PAIRS", 1)
+    seen.clear()
+    known(MINE.to(PLACE), REAL.to(PLACE))
+    assert seen.count("aten.addcmul_.default") <= 3  # all pairs of two sets at once
+
+
+def test_what_real_sets_read_there_is_not_taken_for_what_they_read_here(cache, monkeypatch):
+    """It is kept in the cache under a key of its own, for its last digits differ; what is worked out here has one."""
+    real = torch.randn(2000, 2, generator=torch.Generator().manual_seed(4))
+    keys = {
+        place: {name: Benchmark(real, device=place)._key(name, 1000) for name in ("MMD", "blur")}
+        for place in ("cpu", PLACE)
+    }
+    assert keys["cpu"]["MMD"] != keys[PLACE]["MMD"]
+    assert keys["cpu"]["blur"] == keys[PLACE]["blur"]
+
+
+def test_points_with_an_outlier_are_measured_in_float64_on_the_processor_where_a_device_has_none(monkeypatch):
+    far = torch.cat([REAL, torch.tensor([[1e9, 0.0]])]).double()
+    expected = compare(MINE.double(), far, names=[*MOVABLE])
+    monkeypatch.setattr(devices, "SINGLE", {PLACE})
+    monkeypatch.setattr(pretended, "SINGLE", True)
+    found = compare(MINE.double(), far, names=[*MOVABLE], device=PLACE)
+    assert [measure.value for measure in found.measures.values()] == [
+        measure.value for measure in expected.measures.values()
+    ]
+    assert compare(MINE, REAL, names=[*MOVABLE], device=PLACE).value("MMD") > 0  # in float32 it is worked out there
+
+
+def test_one_thread_alone_measures_on_a_device_that_takes_one(monkeypatch):
+    monkeypatch.setattr(matrices, "ONE_THREAD", {PLACE})
+    made = []
+    pool = matrices.ThreadPoolExecutor
+    monkeypatch.setattr(matrices, "ThreadPoolExecutor", lambda workers: (made.append(workers), pool(workers))[1])
+    Benchmark(REAL, device=PLACE).multiple("MMD", MINE)
+    assert {*made} == {1}
+
+
+def test_the_command_measures_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measure_command, "CHOICES", ("cpu", PLACE))
+    np.save(tmp_path / "mine.npy", MINE.numpy())
+    np.save(tmp_path / "real.npy", REAL.numpy())
+    command = [str(tmp_path / "mine.npy"), "--real", str(tmp_path / "real.npy"), "--measures", "MMD,blur"]
+    assert measure_command.main(command) == 0
+    here = capsys.readouterr().out
+    assert seen == []
+    assert measure_command.main([*command, "--device", PLACE]) == 0
+    assert seen
+    assert capsys.readouterr().out == here  # three digits are told
+
+
+def test_the_command_that_measures_refuses_a_device_that_is_not_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(devices.KINDS, "cuda", lambda: False)
+    np.save(tmp_path / "mine.npy", MINE.numpy())
+    command = [str(tmp_path / "mine.npy"), "--data", "moons", "--device", "cuda"]
+    assert measure_command.main(command) == 2
+    assert "got 'cuda'" in capsys.readouterr().err
+
+
+# --- any number of points
+
+UNITS = Units(torch.tensor([12.3, -45.6], dtype=torch.float64), 1 / 3)
+
+
+def write(out, n=9 * BLOCK + 100, device=PLACE):
+    generate.generate(DENOISERS["a network"], n, out, units=UNITS, seed=7, progress=False, device=device)
+    return read_points(out)
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    """Small chunks, three of them at once there; the numbers of points that are sampled at once."""
+    monkeypatch.setattr(generate, "CHUNK", 2)
+    monkeypatch.setattr(generate, "AT_ONCE", 3)
+    sizes = []
+
+    def counted(asked, n, **named):
+        sizes.append((n, named["first_block"]))
+        return sample(asked, n, **named)
+
+    monkeypatch.setattr(generate, "sample", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_file_made_there_has_the_points_of_the_processor(tmp_path, spans, place):
+    there = write(tmp_path / "there.npy", device=place)
+    assert spans == [(6 * BLOCK, 0), (3 * BLOCK + 100, 6)]
+    here = write(tmp_path / "here.npy", device="cpu")
+    assert spans[2:] == [*((2 * BLOCK, 2 * k) for k in range(4)), (BLOCK + 100, 8)]
+    torch.testing.assert_close(there, here, **ROUNDING)
+
+
+def test_what_was_begun_on_one_device_goes_on_on_the_other_with_the_missing_chunks(tmp_path, spans, monkeypatch):
+    """Chunks 1 and 3 of five are there; made are 0, then 2, then 4."""
+    out, save = tmp_path / "points.npy", generate.Chunks.save
+
+    def some(self, number, points):
+        if number % 2:
+            save(self, number, points)
+        if number == 4:
+            raise OSError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generate.Chunks, "save", some)
+        with pytest.raises(OSError, match="full"):
+            write(out, device="cpu")
+    spans.clear()
+    found = write(out)
+    assert spans == [(2 * BLOCK, 0), (2 * BLOCK, 4), (BLOCK + 100, 8)]
+    torch.testing.assert_close(found, write(tmp_path / "here.npy", device="cpu"), **ROUNDING)
+
+
+def test_the_command_makes_a_file_there(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(generate, "CHOICES", ("cpu", PLACE))
+    command = ["--points", "300", "--data", "moons", "--epochs", "1", "--steps", "3", "--quiet"]
+    for place in (PLACE, "cpu"):
+        seen.clear()
+        monkeypatch.setenv("DDPM_LAB_CACHE", str(cache / place))
+        assert generate.main([*command, "--out", str(tmp_path / f"{place}.npy"), "--device", place]) == 0
+        assert bool(seen) == (place == PLACE)
+    there, here = (read_points(tmp_path / f"{place}.npy") for place in (PLACE, "cpu"))
+    torch.testing.assert_close(there, here, **ROUNDING)
+
+
+def test_the_command_refuses_a_device_that_is_not_there_before_anything_is_trained(
+    tmp_path, cache, monkeypatch, capsys
+):
+    monkeypatch.setitem(devices.KINDS, "cuda", lambda: False)
+    with pytest.raises(SystemExit):
+        generate.main(["--points", "300", "--out", str(tmp_path / "points.npy"), "--device", "cuda"])
+    assert "got 'cuda'" in capsys.readouterr().err
     assert not cache.exists()

@@ -243,7 +243,7 @@ OTHERS = {
     ("diffusion.training.Trainer.noised", "batch"): "numbers of points: tests/test_training.py",
     **{
         ("diffusion.training.squared_errors", argument): "what Trainer.noised gives: tests/test_training.py"
-        for argument in ("x_t", "t", "target", "counts")
+        for argument in ("predict", "x_t", "t", "target", "counts")
     },
     **{
         (function, "t"): "tests/test_schedules.py: timesteps, for all who take them"

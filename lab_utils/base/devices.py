@@ -14,6 +14,7 @@ KINDS: dict[str, Callable[[], bool]] = {
 }
 CHOICES = ("cpu", "cuda", "mps", "auto")  # what a command may be asked for
 SINGLE = {"mps"}  # kinds that have no float64
+ONE_THREAD = {"mps"}  # kinds that PyTorch lets one thread use at a time
 
 
 class DeviceError(ValueError):

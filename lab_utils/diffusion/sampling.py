@@ -22,14 +22,13 @@ from tqdm import tqdm
 
 from lab_utils import SEED, WORKERS
 from lab_utils.base.arguments import is_whole
-from lab_utils.base.devices import device_named
+from lab_utils.base.devices import ONE_THREAD, device_named
 from lab_utils.diffusion.couplings import check_independent
 from lab_utils.diffusion.denoiser import Denoiser, along, check_denoiser, on
 from lab_utils.diffusion.samplers import Sampler, ancestral, reverse_step
 
 BLOCK = 1024  # points; activations of 64 numbers each then fit into a core's own cache
 AT_ONCE = 64 * BLOCK  # points on another device, whose every call takes as long for a few as for thousands
-ONE_THREAD = {"mps"}  # devices that PyTorch lets one thread use at a time
 
 
 def _generator(seed: int, block: int) -> torch.Generator:

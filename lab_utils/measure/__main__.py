@@ -15,6 +15,7 @@ import pandas as pd
 from torch import Tensor
 
 from lab_utils import SEED
+from lab_utils.base.devices import CHOICES
 from lab_utils.base.files import in_a_line, write_whole
 from lab_utils.measure.compare import compare
 from lab_utils.measure.comparison import Comparison
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--units", choices=["own", "normalised"], default="own", help="with --data, those of FILE" + default)
     add("--measures", type=_columns, metavar="NAME,…", help="only these; W2 of large sets must be asked for")
     add("--seed", type=int, default=SEED, metavar="N", help="of the shuffling" + default)
+    add("--device", choices=CHOICES, default="cpu", help="where the sums over all pairs are worked out" + default)
     add("--out", type=Path, metavar="PAGE", help="also write a page with figures, which opens without a network")
     add("--json", metavar="FILE", help="also write the numbers as JSON; - is the standard output, without the table")
     return parser
@@ -140,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.error(refused)
     try:
         asked = _read(options)
-        found = compare(asked.generated, asked.real, train=asked.train, names=options.measures, seed=options.seed)
+        chosen = {"names": options.measures, "seed": options.seed, "device": options.device}
+        found = compare(asked.generated, asked.real, train=asked.train, **chosen)
         standing, said = _standing(found, options.data)
         if options.json != "-":
             print(found)

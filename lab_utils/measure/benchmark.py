@@ -19,6 +19,7 @@ from torch import Tensor
 from lab_utils import SEED
 from lab_utils.base.arguments import as_points, check_finite
 from lab_utils.base.code import code_checksum
+from lab_utils.base.devices import device_named, for_float64
 from lab_utils.base.files import sha256
 from lab_utils.measure.distances import DISTANCES
 from lab_utils.measure.intervals import BLOCKS, SETS, Array, freedom, interval, mean_between, multiple, rank
@@ -74,19 +75,28 @@ class Benchmark:
         held_out: (N, 2) real points that no model has seen.
         train: (M, 2) real points that the model has seen; with them, "copies" is known too.
         seed: of the cut.
+        device: where the distances are worked out that are sums over all pairs, the energy distance and the MMD: "cpu",
+            "cuda", "mps" or "auto", see `base.devices`. The others work on the processor. Points may be on either.
 
     Attributes:
         size: points in a set that one should generate: 5000, or as many as leave five real sets.
         known: the distances by their names.
 
     Raises:
+        DeviceError: this machine has no such device.
         ValueError: if there are fewer than two held-out points, or these are not in normalised units.
     """
 
     def __init__(
-        self, held_out: Tensor | NDArray[Any], train: Tensor | NDArray[Any] | None = None, *, seed: int = SEED
+        self,
+        held_out: Tensor | NDArray[Any],
+        train: Tensor | NDArray[Any] | None = None,
+        *,
+        seed: int = SEED,
+        device: str = "cpu",
     ) -> None:
-        held_out = as_points(held_out, "held_out")
+        self._device = device_named(device)
+        held_out = as_points(held_out, "held_out").cpu()
         check_finite(held_out, "held_out")
         if len(held_out) < 2:
             raise ValueError(f"two real sets of a point each need 2 held-out points; there are {len(held_out)}")
@@ -98,7 +108,7 @@ class Benchmark:
             )
         self.size = max(1, min(SIZE, len(held_out) // LEAST))
         self._held_out = held_out[torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))]
-        self._train = None if train is None else as_points(train, "training")
+        self._train = None if train is None else as_points(train, "training").cpu()
         self.known = DISTANCES | ({} if self._train is None else {"copies": copies(self._train)})
         self._prepared: dict[tuple[str, int], Prepared] = {}
         self._between: dict[tuple[str, int], Array] = {}
@@ -148,7 +158,16 @@ class Benchmark:
         code = code_checksum(*(f"lab_utils.measure.{module}" for module in CODE))
         used = [self._held_out, *([self._train] if name == "copies" and self._train is not None else [])]
         points = b"".join(points.detach().numpy().tobytes() for points in used)
-        return sha256(f"{code} {name} {size} ".encode() + points)[:16]
+        return sha256(f"{code} {name} {size} {self._place(name)} ".encode() + points)[:16]
+
+    def _place(self, name: str) -> torch.device:
+        """Where that distance is worked out."""
+        return self._device if self.known[name].movable else torch.device("cpu")
+
+    def _taken(self, name: str, points: Tensor) -> Tensor:
+        """A set of points, taken there."""
+        place = self._place(name)
+        return points.to(for_float64(place) if points.dtype == torch.float64 else place)
 
     def _prepare(self, name: str, size: int) -> Prepared:
         """The real sets, each with what the distance prepares of it."""
@@ -156,7 +175,8 @@ class Benchmark:
             hint = "; copies need the training points, as Benchmark(held_out, train)" if name == "copies" else ""
             raise ValueError(f"there is no distance {name!r}; choose one of {', '.join(self.known)}{hint}")
         if (name, size) not in self._prepared:
-            self._prepared[name, size] = prepared(self.known[name], self.real_sets(size), f"{name}: held-out")
+            sets = [self._taken(name, points) for points in self.real_sets(size)]
+            self._prepared[name, size] = prepared(self.known[name], sets, f"{name}: held-out")
         return self._prepared[name, size]
 
     def _sets(self, name: str, generated: tuple[Tensor | NDArray[Any], ...]) -> Prepared:
@@ -172,7 +192,7 @@ class Benchmark:
         if len(sizes) > 1:
             raise ValueError(f"the sets must be of one size; got sets of {sorted(sizes)} points")
         self._prepare(name, len(sets[0]))
-        return prepared(self.known[name], sets, "generated")
+        return prepared(self.known[name], [self._taken(name, points) for points in sets], "generated")
 
     def multiple(self, name: str, *generated: Tensor | NDArray[Any]) -> float:
         """The multiple alone, which takes a part of the time of `measure`. Arguments and errors as there."""

@@ -38,6 +38,7 @@ def compare(
     train: Tensor | NDArray[Any] | None = None,
     names: Iterable[str] | None = None,
     seed: int = SEED,
+    device: str = "cpu",
 ) -> Comparison:
     """Measure generated points against real ones.
 
@@ -51,8 +52,11 @@ def compare(
         train: (k, 2) points that the model has seen; with them, "copies" is measured too.
         names: of the measures; all that so many points allow, unless given. W2 of large sets must be asked for.
         seed: of the shuffling.
+        device: where the energy distance and the MMD are worked out, which take most of the time: "cpu", "cuda", "mps"
+            or "auto", see `base.devices`. There their last digits differ.
 
     Raises:
+        DeviceError: this machine has no such device.
         PointsError: these are no such points, or too few, or some are NaN or infinite, or all real ones are the same.
         ValueError: there is no measure of that name, or copies are asked for without training points.
     """
@@ -72,6 +76,7 @@ def compare(
         _normalised(torch.cat(real_sets), units, true),
         None if seen is None else _normalised(seen, units, true),
         seed=seed,
+        device=device,
     )
     wanted = [*benchmark.known] if names is None else [*names]
     if "copies" in wanted and seen is None:

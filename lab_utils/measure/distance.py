@@ -34,6 +34,7 @@ class Distance:
             set.
         least: how many points a set must have.
         most: how many it may have.
+        movable: whether it is worked out where the points are, on whichever device; the others work on the processor.
         dear: from so many points on it takes seconds, and is left out unless it is asked for.
         p_value: of a test: how likely values as high are between independent pairs of sets of so many points, where
             all are from the same source.
@@ -46,6 +47,7 @@ class Distance:
     share: bool = False
     symmetric: bool = False
     smooth: bool = True
+    movable: bool = False
     least: int = 1
     most: float = math.inf
     dear: float = math.inf
@@ -80,5 +82,5 @@ class Distance:
 
 
 def array_of(points: Tensor) -> Array:
-    """The points as an array, which shares their memory."""
-    return np.asarray(points.detach().numpy())
+    """The points as an array, which shares their memory if they are on the processor."""
+    return np.asarray(points.detach().cpu().numpy())

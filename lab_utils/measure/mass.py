@@ -16,6 +16,7 @@ from lab_utils.base.arguments import check_finite
 from lab_utils.measure.distance import Distance
 
 PAIRS = 2**18  # of a matrix of distances in memory at once: as many as fit into a core's own cache
+AT_ONCE = 2**24  # … on another device, whose every call takes as long for a few
 DIRECTIONS = 64  # of the sliced distance: enough for it to change by less than 0.1 % when the points are turned
 FAINT = 1e-9  # a kernel below this counts as 0: its powers would be numbers so small that processors slow down
 OCTAVES = 5  # bandwidths of the MMD's kernels: 1, 1/2 … 1/16, from the whole picture down to its finer detail
@@ -33,14 +34,15 @@ def _squares(x: Tensor, y: Tensor) -> Iterator[Tensor]:
     """
     finer = torch.promote_types(x.dtype, y.dtype)
     across, up = y.detach().to(finer).T.contiguous()
-    for block in x.detach().to(finer).split(max(1, PAIRS // len(y))):
+    rows = max(1, (PAIRS if x.device.type == "cpu" else AT_ONCE) // len(y))
+    for block in x.detach().to(finer).split(rows):
         dx, dy = block[:, :1] - across, block[:, 1:] - up
         yield dx.square_().addcmul_(dy, dy)
 
 
 def _total(block: Tensor) -> float:
     """The sum: each row's in its own precision, which is fast; and theirs, whose errors go both ways, in double."""
-    return float(block.sum(dim=1).sum(dtype=torch.float64))
+    return float(block.sum(dim=1).cpu().sum(dtype=torch.float64))
 
 
 def mean_distance(x: Tensor, y: Tensor) -> float:
@@ -66,6 +68,7 @@ energy_distance = Distance(
     prepare=_own_mean_distance,
     between=_energy_distance,
     symmetric=True,
+    movable=True,
 )
 
 
@@ -100,6 +103,7 @@ mmd = Distance(
     prepare=_own_kernel_mean,
     between=_mmd,
     symmetric=True,
+    movable=True,
 )
 
 

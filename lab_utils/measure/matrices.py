@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lab_utils import SEED, WORKERS
+from lab_utils.base.devices import ONE_THREAD
 from lab_utils.base.files import cache_folder, write_whole
 from lab_utils.measure.distance import Distance
 from lab_utils.measure.intervals import BLOCKS, Array
@@ -20,8 +21,9 @@ from lab_utils.measure.intervals import BLOCKS, Array
 Prepared = list[tuple[Tensor, Any]]  # sets of points, each with what a distance prepares of it
 
 
-def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    with ThreadPoolExecutor(WORKERS) as pool:
+def _parallel(function: Callable[[Any], Any], items: Iterable[Any], sets: Iterable[Tensor]) -> list[Any]:
+    one = any(points.device.type in ONE_THREAD for points in sets)
+    with ThreadPoolExecutor(1 if one else WORKERS) as pool:
         return list(pool.map(function, items))
 
 
@@ -33,7 +35,7 @@ def prepared(distance: Distance, sets: Sequence[Tensor], name: str) -> Prepared:
     """
     for points in sets:
         distance.check(points, name)
-    return [*zip(sets, _parallel(distance.prepare, sets), strict=True)]
+    return [*zip(sets, _parallel(distance.prepare, sets, sets), strict=True)]
 
 
 def matrix(distance: Distance, rows: Prepared, columns: Prepared) -> Array:
@@ -43,7 +45,8 @@ def matrix(distance: Distance, rows: Prepared, columns: Prepared) -> Array:
     if same and distance.symmetric:
         pairs = [(i, j) for i, j in pairs if i < j]
     found = np.zeros((len(rows), len(columns)))
-    values = _parallel(lambda pair: distance.between(*rows[pair[0]], *columns[pair[1]]), pairs)
+    sets = [points for points, _ in rows]
+    values = _parallel(lambda pair: distance.between(*rows[pair[0]], *columns[pair[1]]), pairs, sets)
     for (i, j), value in zip(pairs, values, strict=True):
         found[i, j] = value
     return found + found.T if same and distance.symmetric else found
@@ -55,7 +58,7 @@ def without_blocks(distance: Distance, points: Tensor, reals: Prepared) -> Array
     The blocks are random, because the order of the points may tell something: a file may be sorted.
     """
     order = torch.randperm(len(points), generator=torch.Generator().manual_seed(SEED))
-    parts = points[order].tensor_split(BLOCKS)
+    parts = points[order.to(points.device)].tensor_split(BLOCKS)
     rest = [torch.cat([*parts[:i], *parts[i + 1 :]]) for i in range(BLOCKS)]
     return matrix(distance, prepared(distance, rest, "generated"), reals)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from lab_utils import SEED
 from lab_utils.base.code import code_checksum
+from lab_utils.base.devices import CHOICES, device_named
 from lab_utils.base.files import in_a_line, sha256
 from lab_utils.diffusion.conditional import given
 from lab_utils.diffusion.denoiser import Denoiser, check_denoiser
@@ -40,6 +41,7 @@ from lab_utils.runs.engine import as_finished, connect, why
 from lab_utils.runs.fit import fit
 
 CHUNK = 64  # blocks; 65 536 points are half a megabyte, and seconds to a minute of a core's work
+AT_ONCE = 16  # chunks on another device, so that all cores draw noise for it
 
 # what the points depend on besides the denoiser, the sampler and the seed
 MODULES = ("along", "conditional", "denoiser", "guidance", "network", "samplers", "sampling", "schedules", "straight")
@@ -47,6 +49,7 @@ CODE = tuple(f"lab_utils.diffusion.{name}" for name in (*MODULES, "targets"))
 
 Call = Callable[..., Tensor]  # `sample`, with all that says which points of which model
 Made = Generator[tuple[int, Tensor]]  # chunk's number and points
+Span = list[int]  # numbers of neighbouring chunks that are made by one call
 
 
 # --- Who makes the points ----------------------------------------------------------------------------------------
@@ -79,10 +82,22 @@ def _about(denoiser: Denoiser, units: Units, seed: int, sampler: Sampler) -> dic
     }
 
 
-def _here(calls: Iterable[tuple[int, Call]], bar: tqdm[Any]) -> Made:
-    """Make the chunks one after the other, each on all cores."""
-    for number, call in calls:
-        yield number, call(progress=bar)
+def _spans(numbers: Iterable[int], most: int) -> Iterator[Span]:
+    """The numbers of chunks, so many neighbours together at most."""
+    span: Span = []
+    for number in numbers:
+        if span and (len(span) == most or number > span[-1] + 1):
+            yield span
+            span = []
+        span.append(number)
+    if span:
+        yield span
+
+
+def _here(calls: Iterable[tuple[Span, Call]], bar: tqdm[Any]) -> Made:
+    """Make the chunks one call after the other, each on all cores."""
+    for span, call in calls:
+        yield from zip(span, call(progress=bar).split(CHUNK * BLOCK), strict=True)
 
 
 def _in_worker(versions: dict[str, str], call: Call) -> Tensor:
@@ -92,14 +107,15 @@ def _in_worker(versions: dict[str, str], call: Call) -> Tensor:
     return call(workers=1)
 
 
-def _on_cluster(scheduler: str, calls: Iterable[tuple[int, Call]], bar: tqdm[Any]) -> Made:
+def _on_cluster(scheduler: str, calls: Iterable[tuple[Span, Call]], bar: tqdm[Any]) -> Made:
     """Make the chunks on a cluster, one on each of its threads; the model travels with each, as workers come and go."""
     from dask.distributed import CancelledError, KilledWorker
 
     versions = _versions()
     try:
         with connect(scheduler) as client:
-            for chunk, future in as_finished(client, ((c, partial(_in_worker, versions, call)) for c, call in calls)):
+            asked = ((chunk, partial(_in_worker, versions, call)) for (chunk,), call in calls)
+            for chunk, future in as_finished(client, asked):
                 points = future.result()
                 bar.update(len(points))
                 yield chunk, points
@@ -125,12 +141,13 @@ def generate(
     sampler: Sampler | None = None,
     scheduler: str | None = None,
     progress: bool = True,
+    device: str = "cpu",
 ) -> None:
     """Write `units.restore(sample(denoiser, n, seed=seed, sampler=sampler))` to a file, to the bit, in bounded memory.
 
     What is finished stands in the folder `OUT.parts`, 8 bytes a point, until the file is whole and the folder goes. The
     same call after an interruption makes only what is missing there. Points are the same to the bit whoever makes them
-    on processors of the same kind; on another kind their last digits may differ.
+    on processors of the same kind; on another kind, and on another device, their last digits may differ.
 
     Args:
         denoiser: a trained model, or anything else that keeps the contract of `denoiser`. On a cluster it is sent to
@@ -145,8 +162,10 @@ def generate(
         scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers have the same versions of
             the lab and of PyTorch; without one, this machine's cores do the work.
         progress: whether to show progress bars.
+        device: where the work is done, as for `sample`; on a cluster, each worker's own.
 
     Raises:
+        DeviceError: this machine has no such device.
         TypeError: what is given is no denoiser.
         ValueError: the sampler was made for another schedule.
         ChunksError: `n`, `seed` or `out` can't be used, the file is there, its folder of chunks is another job's, or
@@ -156,13 +175,17 @@ def generate(
             how many chunks are kept.
     """
     check_denoiser(denoiser)
+    at_once = 1 if scheduler or device_named(device).type == "cpu" else AT_ONCE
     sampler = sampler_for(denoiser, usual(denoiser.schedule) if sampler is None else sampler)
     _check(Path(out), n, seed)
     chunks = Chunks(Path(out), n, CHUNK * BLOCK)
     with chunks.open(_about(denoiser, units, seed, sampler)):
         done = n - sum(map(chunks.size, chunks.missing()))
-        draw = partial(sample, denoiser, seed=seed, sampler=sampler)
-        calls = ((k, partial(draw, chunks.size(k), first_block=CHUNK * k)) for k in chunks.missing())
+        draw = partial(sample, denoiser, seed=seed, sampler=sampler, device=device)
+        calls = (
+            (span, partial(draw, sum(map(chunks.size, span)), first_block=CHUNK * span[0]))
+            for span in _spans(chunks.missing(), at_once)
+        )
         with tqdm(total=n, initial=done, desc="sampling", unit="points", unit_scale=True, disable=not progress) as bar:
             made = _on_cluster(scheduler, calls, bar) if scheduler and done < n else _here(calls, bar)
             with closing(made):  # after an error the cluster need not go on
@@ -209,6 +232,7 @@ def parser() -> argparse.ArgumentParser:
     steps = ", ".join(f"{steps} for {name}" for name, (_, steps) in SAMPLERS.items())
     add("--steps", type=int, metavar="N", help=f"of the sampler, at most (default: {steps}; ddpm takes all)")
     add("--seed", type=int, default=SEED, metavar="N", help="the same seed gives the same points" + default)
+    add("--device", choices=CHOICES, default="cpu", help="where to train and to make the points" + default)
     add("--scheduler", metavar="ADDRESS", help="of a Dask scheduler; without one, this machine's cores do the work")
     add("--quiet", action="store_true", help="no progress bars")
     return parser
@@ -231,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check(options.out, options.points, options.seed)  # before a training that takes minutes
         if options.classes and not options.label:
             raise ChunksError("--classes goes with --label, which says of which class the points should be")
+        device_named(options.device)
         schedule = sigmoid()
         sampler = _sampler(schedule, options.sampler, options.steps)
         recipe = Recipe(epochs=options.epochs)
@@ -240,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.label:
             data.given(options.label)  # whether there are points of it, before a training, too
         network = DiffusionGenerator(schedule=schedule, classes=data.classes)
-        model = fit(network, data, recipe, progress=not options.quiet).model()
+        model = fit(network, data, recipe, progress=not options.quiet, device=options.device).model()
         generate(
             given(model, options.label) if options.label else model,
             options.points,
@@ -250,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sampler=sampler,
             scheduler=options.scheduler,
             progress=not options.quiet,
+            device=options.device,
         )
     except ValueError as error:
         command.error(in_a_line(error))
