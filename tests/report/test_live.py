@@ -246,6 +246,7 @@ def test_everybody_can_use_it(show, scheme, width):
     shown = show(color_scheme=scheme, viewport={"width": width, "height": 850}, bypass_csp=True)
     shown.says("after all 20 steps")
     found = Axe().run(shown.page).response["violations"]
+    print([(one["id"], [n["html"][:200] for n in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")])
     assert {one["id"] for one in found if one["impact"] in ("serious", "critical")} == set()
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
     assert "A map of 2000 points" in shown.page.locator("#live").get_by_role("img").get_attribute("aria-label")
