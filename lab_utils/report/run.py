@@ -58,13 +58,15 @@ def _progress(label: str, cells: int) -> Iterator[tqdm[Any]]:
             while not stop.wait(1.0):
                 bar.refresh()
 
-        clock = threading.Thread(target=tick, daemon=True)
+        watched, clock = not bar.disable, threading.Thread(target=tick, daemon=True)
         clock.start()
         try:
             yield bar
         finally:
             stop.set()
             clock.join()
+    if watched:  # where this bar was below another one, tqdm has left the cursor where its text ended
+        bar.fp.write("\r")
 
 
 def _connection(folder: str) -> dict[str, str]:

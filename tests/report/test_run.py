@@ -256,6 +256,7 @@ def test_the_bar_ticks_on_a_terminal(monkeypatch):
         time.sleep(1.3)
     assert "[1/6] 01_noise_schedules" in screen.getvalue()
     assert "cell 1 of 3 done, 00:01" in screen.getvalue()
+    assert screen.getvalue().endswith("\r"), "the next line begins at its left"
 
 
 # --- about one's own points, and on paper
