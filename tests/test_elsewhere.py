@@ -32,7 +32,7 @@ from lab_utils.diffusion import (
     snapshots,
 )
 from lab_utils.diffusion import sampling as sampling_module
-from lab_utils.diffusion.denoiser import on
+from lab_utils.diffusion.denoiser import along, on, place_of
 from lab_utils.diffusion.sampling import AT_ONCE, BLOCK
 from lab_utils.diffusion.together import Together
 from lab_utils.exact import BestDenoiser, GaussianMixture, mixtures
@@ -78,6 +78,19 @@ class Linear(nn.Module):
         return self.layer(torch.cat([x_t, t.unsqueeze(1) / 30], dim=1))
 
 
+class Own(nn.Module):
+    """A module that keeps the contract without the lab's base class: it takes t and the points as they come."""
+
+    schedule = SCHEDULE
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor([0.5, 0.4]))
+
+    def epsilon(self, x_t, t):
+        return self.factor * x_t * t.reshape(-1, 1) / 30
+
+
 class Plain:
     """A denoiser of no module, with nothing that could be taken anywhere; NumPy answers."""
 
@@ -97,6 +110,7 @@ DENOISERS = {
     "with waves that fade": awake(fading=True),
     "of a class": given(TOLD, "b"),
     "of somebody's": denoiser(Linear(), SCHEDULE, "v"),
+    "of one's own": Own().requires_grad_(False),
     "a function": denoiser(lambda x_t, t: 0.3 * x_t, SCHEDULE, "x"),
     "the best of points": BestDenoiser(POINTS, SCHEDULE),
     "the best of a mixture": BestDenoiser(CORNERS, SCHEDULE),
@@ -156,7 +170,7 @@ def test_one_thread_alone_asks_a_device_that_takes_one(monkeypatch):
 @pytest.mark.parametrize("name", DENOISERS)
 def test_a_denoiser_stays_where_it_is_when_it_is_asked_for_elsewhere(name):
     asked = DENOISERS[name]
-    x_t, t = POINTS[:7], torch.tensor(20)
+    x_t, t = POINTS[:7], torch.arange(7) * 4
     before = asked.epsilon(x_t, t)
     there = on(asked, torch.device(PLACE))
     given_there = there.epsilon(x_t.to(PLACE), t.to(PLACE))
@@ -171,9 +185,16 @@ def test_a_denoiser_stays_where_it_is_when_it_is_asked_for_elsewhere(name):
 def test_a_denoiser_that_is_there_answers_points_that_are_here(name):
     """So losses, likelihood and all that is measured on the processor takes it, too."""
     there = on(DENOISERS[name], torch.device(PLACE))
-    answer = there.epsilon(POINTS, torch.tensor(20))
-    torch.testing.assert_close(answer, DENOISERS[name].epsilon(POINTS, torch.tensor(20)))
-    assert not isinstance(answer, There)
+    expected = DENOISERS[name].epsilon(POINTS, torch.tensor(20))
+    for answer in (there.epsilon(POINTS, torch.tensor(20)), along(there, [20])(len(POINTS))(POINTS, 0)):
+        assert not isinstance(answer, There)
+        torch.testing.assert_close(answer, expected, **ROUNDING)
+    assert along(there, [20])(len(POINTS))(POINTS.double(), 0).dtype == torch.float64
+
+
+def test_of_a_pair_that_guides_both_are_there():
+    there = on(guided(awake(), awake(fading=True), 2.0), torch.device(PLACE))
+    assert {place_of(module).type for module in (there.aim, there.base)} == {PLACE}
 
 
 def test_what_is_there_already_is_not_copied():
@@ -288,6 +309,10 @@ def test_what_float64_there_is_in_a_training_is_on_the_processor(monkeypatch):
         list(trainer(name, PLACE))
         for _ in Together([trainer(name, PLACE, seed) for seed in range(2)]):
             pass
+    monkeypatch.setattr(devices, "SINGLE", {PLACE})
+    list(
+        Trainer(denoiser(Linear(), SCHEDULE, "v"), DATA.train, replace(RECIPE, epochs=2, checkpoints=()), device=PLACE)
+    )
 
 
 @pytest.fixture
