@@ -22,7 +22,7 @@ from lab_utils.runs import generate, jobs
 from lab_utils.runs.fit import fit
 from lab_utils.study.running import run_table
 
-SIZE = 24_000_000  # bytes; student copies need most
+SIZE = 32_000_000  # bytes; student copies need most
 
 
 class Disk:

@@ -133,7 +133,7 @@ POINTS = {
     ("exact.mixtures.GaussianMixture.posterior", "x"): (MIXTURE.posterior, lambda n: (n, len(REAL))),
     ("exact.mixtures.GaussianMixture.score", "x"): (MIXTURE.score, same),
     ("exact.squares.UniformSquares.__init__", "corners"): (
-        lambda x: UniformSquares(x, 0.5).centres,
+        lambda x: UniformSquares(x, 0.5).means,
         same,
     ),
     ("exact.squares.UniformSquares.log_prob", "x"): (lambda x: SQUARES.log_prob(x, 0.1), one_each),

@@ -8,11 +8,13 @@ of a checkerboard follows from the normal distribution function: no points stand
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor
 
 from lab_utils.base.arguments import check_points, class_number, is_number
+from lab_utils.base.devices import for_float64
 from lab_utils.points.dataset import Dataset
 from lab_utils.points.shapes import CHECKERBOARD_CORNERS, PARTS
 
@@ -38,7 +40,13 @@ class UniformSquares:
         if not (is_number(side) and 0 < side < math.inf):
             raise ValueError(f"side must be a number above 0, not {side!r}")
         self.half = float(side) / 2
-        self.centres = corners.double() + self.half
+        self.means = corners.double() + self.half  # of the squares: their centres
+
+    def to(self, device: torch.device) -> UniformSquares:
+        """The same squares on that device, where their answers then are; on the processor if it has no float64."""
+        there = copy(self)
+        there.means = self.means.to(for_float64(device))
+        return there
 
     def log_prob(self, x: Tensor, blur: Tensor | float) -> Tensor:
         """The log density under noise.
@@ -54,7 +62,7 @@ class UniformSquares:
             ValueError: for another shape or type, or a blur that isn't above 0.
         """
         logs, _ = self._along_axes(x, blur)
-        area = len(self.centres) * (2 * self.half) ** 2
+        area = len(self.means) * (2 * self.half) ** 2
         return torch.logsumexp(logs.sum(dim=2), dim=1) - math.log(area)
 
     def score(self, x: Tensor, blur: Tensor | float) -> Tensor:
@@ -70,13 +78,13 @@ class UniformSquares:
         small and exact. And φ/Φ comes from erfcx, in which no exponent is left, however far a point lies outside.
         """
         check_points(x, "x")
-        blur = torch.as_tensor(blur, dtype=torch.float64)
+        blur = torch.as_tensor(blur, dtype=torch.float64, device=self.means.device)
         if blur.shape not in {(), (len(x),)}:
             raise ValueError(f"blur must have the shape () or ({len(x)},), not {tuple(blur.shape)}")
         if not (blur > 0).all():
             raise ValueError(f"blur is a variance, above 0; got {float(blur.min()):g}")
         sigma = blur.sqrt().reshape(-1, 1, 1)
-        d = x.double().unsqueeze(1) - self.centres
+        d = x.to(self.means).unsqueeze(1) - self.means
         upper, lower = (self.half - d.abs()) / sigma, (-self.half - d.abs()) / sigma
         larger = torch.special.log_ndtr(upper)
         fraction = torch.special.log_ndtr(lower) - larger
