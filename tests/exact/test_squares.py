@@ -66,7 +66,7 @@ def test_however_far_outside_the_score_leads_back_to_the_square(far, up, blur, s
     squares = UniformSquares(torch.tensor([[-0.25, 0.5]]), side)
     x = torch.tensor([[far, up]], dtype=torch.float64)
     guess = x + blur * squares.score(x, blur)
-    assert (guess - squares.centres).abs().max() <= side / 2 + 1e-9 * max(1.0, abs(far), abs(up), blur)
+    assert (guess - squares.means).abs().max() <= side / 2 + 1e-9 * max(1.0, abs(far), abs(up), blur)
 
 
 @pytest.mark.parametrize("make", [linear, sigmoid, flow])
@@ -103,15 +103,15 @@ def test_what_it_samples_are_new_points_of_the_board():
 
 def test_one_step_of_its_velocity_leads_all_noise_to_the_middle_of_the_board():
     x = sample(BestDenoiser(SQUARES, flow()), 200, sampler=euler(flow(), 1))
-    torch.testing.assert_close(x, SQUARES.centres.mean(dim=0).float().expand(200, 2), rtol=0, atol=0.01)
+    torch.testing.assert_close(x, SQUARES.means.mean(dim=0).float().expand(200, 2), rtol=0, atol=0.01)
 
 
 def test_of_a_class_it_is_one_square():
     data = dataset("checkerboard", label="part", train=800)
     whole, one = exact_squares(data), exact_squares(data.given("(0, 0)"))
-    assert (len(whole.centres), len(one.centres)) == (8, 1)
-    torch.testing.assert_close(data.units.restore(one.centres), torch.tensor([[0.5, 0.5]]).double())
-    assert (data.given("(0, 0)").train - one.centres).abs().max() <= one.half + 1e-6
+    assert (len(whole.means), len(one.means)) == (8, 1)
+    torch.testing.assert_close(data.units.restore(one.means), torch.tensor([[0.5, 0.5]]).double())
+    assert (data.given("(0, 0)").train - one.means).abs().max() <= one.half + 1e-6
 
 
 def test_of_other_data_it_is_not_known():
