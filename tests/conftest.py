@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pretended  # noqa: F401 - before the first gradient of any test: after it PyTorch takes no new device
 import pytest
 
 from lab_utils.report import printing

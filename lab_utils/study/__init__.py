@@ -1,6 +1,6 @@
 """What was asked over many trainings, and the verdicts."""
 
-from lab_utils.study import guidance_results, guidance_study, guidance_truth, spread
+from lab_utils.study import guidance_results, guidance_study, guidance_truth, spread, target_study
 from lab_utils.study.claims import claims_table
 from lab_utils.study.findings import loss_finding, recipe_finding, strays_finding
 from lab_utils.study.guidance_claims import guidance_claims_table
@@ -23,6 +23,7 @@ from lab_utils.study.sweeps import (
     measure_model,
 )
 from lab_utils.study.table import TableError, read_table, select
+from lab_utils.study.target_claims import FIRST, heard, needed
 from lab_utils.study.verdicts import described, effect, smallest, stated
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "DETAIL",
     "FADING",
     "FINE",
+    "FIRST",
     "MORE_STEPS",
     "SHARP",
     "SWEEPS",
@@ -50,8 +52,10 @@ __all__ = [
     "guidance_results",
     "guidance_study",
     "guidance_truth",
+    "heard",
     "loss_finding",
     "measure_model",
+    "needed",
     "read_table",
     "recipe_finding",
     "run_table",
@@ -60,4 +64,5 @@ __all__ = [
     "spread",
     "stated",
     "strays_finding",
+    "target_study",
 ]

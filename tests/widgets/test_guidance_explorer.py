@@ -330,9 +330,9 @@ def test_laws_on_several_grids_are_refused(network):
 
 def test_a_network_that_a_browser_does_not_know_is_refused():
     other = DiffusionGenerator(schedule=sigmoid(), target="velocity", classes=DATA.classes)
-    with pytest.raises(ValueError, match="whose layers predict v, and not velocity"):
+    with pytest.raises(ValueError, match="predicts v, and this one predicts velocity"):
         GuidanceExplorer(other, DATA, LAWS)
-    with pytest.raises(ValueError, match="whose layers predict v, and not velocity"):
+    with pytest.raises(ValueError, match="predicts v, and this one predicts velocity"):
         payload.Live(
             {"mine": [DiffusionGenerator(schedule=sigmoid(), target="velocity")]}, dataset("moons", train=500)
         ).payload()
