@@ -24,6 +24,7 @@ DATA = {"cities": "towns", "checkerboard": "checkerboard"}
 FEW = (10, 20)  # evaluations that sentences about few steps are held against
 FIRST: Change = {"sampler": "Euler", "evaluations": 5}  # the row that each checkpoint has, for what is of the network
 HELPS = {"helps": "true", "harms": "false"}
+CHOICES, NEEDED = "Which choice matters", "Evaluations needed"  # the figure and the table where one sees it
 
 
 def by(sampler: str, evaluations: int) -> Change:
@@ -176,7 +177,7 @@ def only_a_weighting(results: Results) -> tuple[str, str, str]:
 
 
 def heard(results: Results) -> pd.DataFrame:
-    """The sentences that one hears, one a row, as text: the verdict, the number that decides, and more.
+    """The sentences, one a row, as text, for `show_claims`: the verdict, what decides, more, and where one sees it.
 
     Args:
         results: of the table of targets, with `target_study.BASE` as its base.
@@ -187,9 +188,9 @@ def heard(results: Results) -> pd.DataFrame:
         ValueError: the table lacks trainings that a sentence needs.
     """
     rows = [
-        ("Flow matching needs fewer steps.", *fewer_steps(results)),
-        ("Velocity trains faster than ε.", *velocity_is_faster(results)),
-        ("Optimal transport makes better samples.", *transport_is_better(results)),
-        ("It is only a weighting.", *only_a_weighting(results)),
+        ("Flow matching needs fewer steps.", *fewer_steps(results), NEEDED),
+        ("Velocity trains faster than ε.", *velocity_is_faster(results), CHOICES),
+        ("Optimal transport makes better samples.", *transport_is_better(results), NEEDED),
+        ("It is only a weighting.", *only_a_weighting(results), CHOICES),
     ]
-    return pd.DataFrame(rows, columns=["one hears", "verdict", "decides", "more"]).set_index("one hears")
+    return pd.DataFrame(rows, columns=["One hears", "verdict", "decides", "more", "see"]).set_index("One hears")
