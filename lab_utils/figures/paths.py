@@ -36,7 +36,7 @@ def floors(places: ArrayLike, by_target: Mapping[str, ArrayLike]) -> Figure:
         axes.plot(np.asarray(places), found, label=f"{SYMBOLS[name]}: {found.mean():.2f} in the mean", **TARGETS[name])
     axes.set(xlabel="place on the path, s: data on the left, noise on the right", ylabel="floor of the loss")
     axes.set(xlim=(0, 1), ylim=(0, None))
-    figure.legend(loc="outside right upper", title="whose error the loss is of")
+    figure.legend(loc="outside right upper", title="the loss is the error of")
     return figure
 
 
