@@ -42,6 +42,9 @@ velocity = Task(
         "the roots are missing: α = √ᾱ and σ = √(1 − ᾱ).": lambda y, e, k: e - (y - (1 - k) * e) / k,
         "the root ends too early: σ is √(1 − ᾱ), not 1 − √ᾱ.": lambda y, e, k: e - (y - (1 - k.sqrt()) * e) / k.sqrt(),
         "1 − ᾱ for its root: σ is a standard deviation.": lambda y, e, k: e - (y - (1 - k) * e) / k.sqrt(),
+        "√ᾱ and √(1 − ᾱ) have changed places: α belongs to the data, σ to the noise.": lambda y, e, k: (
+            e - _data(y, e, 1 - k)
+        ),
         "the noise is added to x_t once more; it has to be taken out.": lambda y, e, k: (
             e - (y + (1 - k).sqrt() * e) / k.sqrt()
         ),
@@ -134,6 +137,9 @@ flow_sampling = Task(
             u, z, n, length=lambda k, m: 1 - k / m
         ),
         "one step alone. Does `return` stand inside the loop?": lambda u, z, n: z - u(z, 1.0) / n,
+        "the first step is missing, the one from s = 1: `range(1, steps)` leaves out k = 0.": lambda u, z, n: _walk(
+            u, z, n, ask=lambda k, m: 1 - (k + 1) / m, turns=-1
+        ),
         "the last step is missing.": lambda u, z, n: _walk(u, z, n, turns=-1),
         "there is one step too many: the last one begins at s = 0, where the data are.": lambda u, z, n: _walk(
             u, z, n, turns=1
@@ -141,6 +147,8 @@ flow_sampling = Task(
         "so many places have one step less between them: `torch.linspace(1, 0, steps)` needs one place more.": (
             _between_so_many_places
         ),
+        "the last step begins at s = 0, where the way ends: the places of `torch.linspace(1, 0, steps)` lie further "
+        "apart than 1/steps.": lambda u, z, n: _walk(u, z, n, ask=lambda k, m: 1 - k / max(m - 1, 1)),
     },
     tolerance=1e-5,
     well="by Euler's steps from s = 1 to s = 0",
@@ -169,8 +177,16 @@ def _joined(points: Tensor, noises: Tensor, labels: Tensor) -> Batch:
     return points[order], exchanged[order], labels
 
 
-def _last_class(points: Tensor, noises: Tensor, labels: Tensor) -> Batch:
-    ours = labels == labels.max()
+def _of_the_whole_batch(points: Tensor, noises: Tensor, labels: Tensor) -> Batch:
+    exchanged = noises.clone()
+    for label in labels.unique():
+        ours = labels == label
+        exchanged[ours] = noises[optimal_pairs(points[ours], noises[ours])]
+    return points, exchanged, labels
+
+
+def _one_class(points: Tensor, noises: Tensor, labels: Tensor, label: Tensor) -> Batch:
+    ours = labels == label
     exchanged = noises.clone()
     exchanged[ours] = noises[ours][optimal_pairs(points[ours], noises[ours])]
     return points, exchanged, labels
@@ -194,8 +210,11 @@ coupled = Task(
     _coupled,
     lambda: [_batch(24, 3, seed=3), _batch(15, 2, seed=5)],
     {
-        "the pairs are those that were drawn: nothing is exchanged. `noises[pairs]` has them in the order that "
-        "`optimal_pairs` has found.": lambda x, z, c: (x, z, c),
+        "the pairs are those that were drawn: nothing is exchanged. `noises[ours][pairs]` has the noises of a class in "
+        "the order that `optimal_pairs` has found. Write them to `exchanged[ours]`: a second bracket there would write "
+        "into a copy.": lambda x, z, c: (x, z, c),
+        "`noises[pairs]` takes rows of the whole batch, of any class. The numbers in `pairs` count the noises of the "
+        "class, `noises[ours]`.": _of_the_whole_batch,
         "all points are paired together, whatever their class. Then each class gets the noises that lie near it, and "
         "sampling starts from all. Pair the points of each class with the noises that were drawn for them.": (
             lambda x, z, c: (x, z[optimal_pairs(x, z)], c)
@@ -204,7 +223,9 @@ coupled = Task(
         "stays with it.": lambda x, z, c: (x[optimal_pairs(x, z).argsort()], z, c),
         "the rows are joined class after class, and the labels are left in their old order.": _joined,
         "the inverse permutation: the noise with the number `pairs[i]` goes with the point i, so the noises are "
-        "`noises[pairs]`.": lambda x, z, c: _by_class(x, z, c, lambda p, q: optimal_pairs(p, q).argsort()),
+        "`noises[ours][pairs]`. And `optimal_pairs` takes the points first.": lambda x, z, c: _by_class(
+            x, z, c, lambda p, q: optimal_pairs(p, q).argsort()
+        ),
         "the inverse permutation, and all points are paired together, whatever their class.": lambda x, z, c: (
             x,
             z[optimal_pairs(x, z).argsort()],
@@ -217,7 +238,12 @@ coupled = Task(
         "these pairs have the largest sum of squared distances, and should have the smallest.": lambda x, z, c: (
             _by_class(x, z, c, lambda p, q: optimal_pairs(p, -q))
         ),
-        "only the noises of the last class are exchanged. Is the copy made anew for each class?": _last_class,
+        "only the noises of the first class are exchanged. Does `return` stand inside the loop?": lambda x, z, c: (
+            _one_class(x, z, c, c.min())
+        ),
+        "only the noises of the last class are exchanged. Is the copy made anew for each class?": lambda x, z, c: (
+            _one_class(x, z, c, c.max())
+        ),
     },
     seen=_in_the_order_of_the_noises,
     parts=tuple(f"the {what}, in the order of the noises' first coordinate" for what in ("points", "noises", "labels")),

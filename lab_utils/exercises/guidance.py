@@ -164,11 +164,23 @@ guided_estimate = Task(
         "only what is too large is clipped; what is below −limit is outside, too.": lambda x, c, n, w, k, m: _estimate(
             x, _guided_noise(c, n, w), k
         ).clamp(max=m),
+        "that is the estimate with the class, clipped: w is not used. Guide first.": lambda x, c, n, w, k, m: _estimate(
+            x, c, k
+        ).clamp(-m, m),
         "it is not divided by √ᾱ: x_t is √ᾱ times the data, plus noise.": lambda x, c, n, w, k, m: (
             x - (1 - k).sqrt() * _guided_noise(c, n, w)
         ).clamp(-m, m),
         "only the noise is divided by √ᾱ: a bracket is missing.": lambda x, c, n, w, k, m: (
             x - (1 - k).sqrt() * _guided_noise(c, n, w) / k.sqrt()
+        ).clamp(-m, m),
+        "divided by ᾱ; the data were multiplied by its root.": lambda x, c, n, w, k, m: (
+            (x - (1 - k).sqrt() * _guided_noise(c, n, w)) / k
+        ).clamp(-m, m),
+        "1 − ᾱ for its root: noise is multiplied by a standard deviation.": lambda x, c, n, w, k, m: (
+            (x - (1 - k) * _guided_noise(c, n, w)) / k.sqrt()
+        ).clamp(-m, m),
+        "the noise is added to x_t once more; it has to be taken out.": lambda x, c, n, w, k, m: _estimate(
+            x, -_guided_noise(c, n, w), k
         ).clamp(-m, m),
         "the roots are missing: √ᾱ and √(1 − ᾱ).": lambda x, c, n, w, k, m: (
             (x - (1 - k) * _guided_noise(c, n, w)) / k

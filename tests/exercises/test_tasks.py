@@ -835,6 +835,19 @@ def as_many_places(u, z, steps):
     return z
 
 
+def without_the_first_step(u, z, steps):
+    """By a loop `for k in range(1, steps)`, counted down."""
+    for k in range(steps - 1, 0, -1):
+        z = z - u(z, k / steps) * (1 / steps)
+    return z
+
+
+def step_from_the_end(u, z, steps):
+    for s in torch.linspace(1, 0, steps, dtype=torch.float64):
+        z = z - u(z, s) / steps
+    return z
+
+
 def solved_by_scipy(points, noises):
     rows, columns = linear_sum_assignment(torch.cdist(points, noises).square().numpy())
     return torch.from_numpy(rows), torch.from_numpy(columns)
@@ -858,6 +871,39 @@ def exchanged_points(points, noises, labels):
         mine = (labels == label).nonzero().squeeze(1)
         moved[mine] = points[mine[solved_by_scipy(points[mine], noises[mine])[1]]]
     return moved, noises, labels
+
+
+def rows_of_the_batch(points, noises, labels):
+    """The right pairs of a class, but their numbers are taken for rows of the batch."""
+    exchanged = torch.zeros_like(noises)
+    for label in set(labels.tolist()):
+        ours = labels == label
+        exchanged[ours] = noises[solved_by_scipy(points[ours], noises[ours])[1]]
+    return points, exchanged, labels
+
+
+def written_into_a_copy(points, noises, labels):
+    exchanged = noises.clone()
+    for label in labels.unique():
+        ours = labels == label
+        exchanged[ours][optimal_pairs(points[ours], noises[ours])] = noises[ours]
+    return points, exchanged, labels
+
+
+def swapped_arguments(points, noises, labels):
+    exchanged = noises.clone()
+    for label in labels.unique():
+        ours = labels == label
+        exchanged[ours] = noises[ours][optimal_pairs(noises[ours], points[ours])]
+    return points, exchanged, labels
+
+
+def returns_after_a_class(points, noises, labels):
+    exchanged = noises.clone()
+    for label in labels.unique():
+        mine = (labels == label).nonzero().squeeze(1)
+        exchanged[mine] = noises[mine[solved_by_scipy(points[mine], noises[mine])[1]]]
+        return points, exchanged, labels
 
 
 def right_pairs(points, noises, labels):
@@ -890,6 +936,26 @@ CLASSIC = {
         exercises.guided_estimate,
         clipped_before_and_after,
         "each estimate is clipped before guidance, and the sum again",
+    ),
+    "w not used": (
+        exercises.guided_estimate,
+        lambda x, c, n, w, k, m: estimate(x, c, k).clip(-m, m),
+        "that is the estimate with the class, clipped: w is not used",
+    ),
+    "divided by ᾱ": (
+        exercises.guided_estimate,
+        lambda x, c, n, w, k, m: ((x - (1 - k) ** 0.5 * torch.lerp(n, c, w)) / k).clip(-m, m),
+        "divided by ᾱ; the data were multiplied by its root",
+    ),
+    "no root of 1 − ᾱ": (
+        exercises.guided_estimate,
+        lambda x, c, n, w, k, m: ((x - (1 - k) * torch.lerp(n, c, w)) / k**0.5).clip(-m, m),
+        "1 − ᾱ for its root",
+    ),
+    "noise added": (
+        exercises.guided_estimate,
+        lambda x, c, n, w, k, m: ((x + (1 - k) ** 0.5 * torch.lerp(n, c, w)) / k**0.5).clip(-m, m),
+        "the noise is added to x_t once more",
     ),
     "T - 1 values": (exercises.alphas_and_betas, without_the_first, "there is one number too few"),
     "T - 1 variances": (
@@ -984,6 +1050,11 @@ CLASSIC = {
     "lowest pixel": (exercises.places, lowest_pixel, "y = 0 is the picture's last row"),
     "noise to data": (exercises.velocity, noise_to_data, "the wrong sign: u leads from the data to the noise"),
     "v for u": (exercises.velocity, v_for_u, "that is v = α ε − σ x"),
+    "α and σ swapped": (
+        exercises.velocity,
+        lambda y, e, k: e - (y - k**0.5 * e) / (1 - k) ** 0.5,
+        "√ᾱ and √(1 − ᾱ) have changed places",
+    ),
     "time upside down": (
         exercises.flow_sampling,
         from_data_to_noise,
@@ -991,6 +1062,12 @@ CLASSIC = {
     ),
     "along u": (exercises.flow_sampling, along_u, "the steps lead away from the data"),
     "one place too few": (exercises.flow_sampling, as_many_places, "so many places have one step less between them"),
+    "range(1, steps)": (exercises.flow_sampling, without_the_first_step, "the first step is missing"),
+    "a step from s = 0": (exercises.flow_sampling, step_from_the_end, "the last step begins at s = 0"),
+    "rows of the batch": (exercises.coupled, rows_of_the_batch, "`noises[pairs]` takes rows of the whole batch"),
+    "into a copy": (exercises.coupled, written_into_a_copy, "the pairs are those that were drawn"),
+    "arguments swapped": (exercises.coupled, swapped_arguments, "the inverse permutation: the noise"),
+    "after one class": (exercises.coupled, returns_after_a_class, "only the noises of the first class"),
     "unshuffled": (exercises.coupled, lambda x, z, c: (x, z, c), "the pairs are those that were drawn"),
     "labels left": (exercises.coupled, labels_left_behind, "the points are exchanged, and their labels are left"),
     "whatever class": (exercises.coupled, whatever_class, "all points are paired together, whatever their class"),
@@ -1229,6 +1306,15 @@ def right_flow(u, z, steps):
     return z
 
 
+def right_rows(points, noises, labels):
+    """Numbers of the class, made rows of the batch; and written where the noises go, by the pairs the other way."""
+    exchanged = torch.empty_like(noises)
+    for label in labels:
+        rows = torch.arange(len(labels))[labels == label]
+        exchanged[rows[optimal_pairs(noises[rows], points[rows])]] = noises[rows]
+    return points, exchanged, labels
+
+
 def right_best(x_t, points, kept):
     """By the density of each point, one after the other, instead of a softmax."""
     answers = []
@@ -1275,6 +1361,7 @@ def right_best(x_t, points, kept):
         (exercises.velocity, lambda y, e, k: e - (y - math.sqrt(1 - k) * e) / math.sqrt(k)),
         (exercises.flow_sampling, right_flow),
         (exercises.coupled, right_pairs),
+        (exercises.coupled, right_rows),
         (
             exercises.silent_loss,
             lambda: torch.randn(400_000, generator=torch.Generator().manual_seed(1)).square().mean().round(decimals=2),
