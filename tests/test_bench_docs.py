@@ -46,11 +46,11 @@ def test_parts_of_one_run_are_kept_as_one_and_only_whole_races(beside):
     assert found["data"] == ["cities", "moons"]
     for name, seeds in {"cities": 3, "moons": 2}.items():
         for part in ("race", "samplers"):
-            assert {row["seed"] for row in where(found[part], data=name)} == {*range(seeds)}
+            assert {row["seed"] for row in where(found[part], data=name, contender="lab")} == {*range(seeds)}
     lab = where(found["samplers"], data="cities", seed=0, contender="lab")
     assert [row[race.EVERY] for row in lab] == [1.5, None], "the worst is worked out again; what went astray has none"
     assert [row["blur"] for row in lab] == [1.0, None]
-    assert "| towns | 3 | 1.5 | 3 (EDM recipe) | 3 (EDM recipe) |" in in_docs.after_the_time(found)
+    assert "| towns | 3 | 1 | 1.5 | 3 (EDM recipe) | 3 (EDM recipe) |" in in_docs.after_the_time(found)
     assert "| towns | 2 × real | 30 | > 30 (EDM recipe) | 20 | – |" in in_docs.until_there(found)
 
 

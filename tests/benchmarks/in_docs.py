@@ -49,6 +49,8 @@ USUAL, WITHOUT, ALL = "SDE-DPM-Solver++(2M)", "DPM-Solver++(2M)", "DDPM, 1000 st
 SHOWN = ("energy distance", "blur", "strays")
 BUDGET = 30.0  # seconds of training in the races that are kept
 DIGITS = 4
+TRUTH = "training points"  # they have rows like a contender's, so that each table can say what real points read
+SINGLE = ("energy distance", "blur")  # measures that are raced for alone, too
 
 
 # --- the rows
@@ -68,12 +70,18 @@ def keep(runs: Iterable[Result]) -> None:
             raise stored.BenchError(f"the page tells of {BUDGET:g} seconds of training, and this run has others")
     for part, path in KEPT.items():
         rows = [row for run in runs for row in run[part] if (row["data"], row["seed"]) in stored.raced(run)]
+        rows += [_of_truth(run, name) for run in runs for name in run["data"] if part == "samplers"]
         columns = [name for name in stored.ROWS[part] if name != EVERY]
         found = pd.DataFrame(rows)[columns].drop_duplicates(["data", "seed", *columns[2:4]])
         order = [[*CALLED].index(name) for name in found["data"]]
         found = found.assign(order=order).sort_values(["order", "seed"], kind="stable").drop(columns="order")
         with write_whole(path) as written:
             found.to_csv(written, index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
+
+
+def _of_truth(run: Result, data: str) -> Mapping[str, object]:
+    row = {"data": data, "seed": 0, "contender": TRUTH, "sampler": TRUTH, "usual": TRUTH, "evaluations": 0}
+    return {**row, **run["training_points"][data]}
 
 
 def kept() -> Result:
@@ -98,7 +106,7 @@ def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _peers(result: Result, data: str, *, tuned: bool) -> list[str]:
     """The peers as they come, or tuned; whom tuning left as it was counts as both."""
-    there = [name for name in names(where(result["samplers"], data=data)) if name != LAB]
+    there = [name for name in names(where(result["samplers"], data=data)) if name not in (LAB, TRUTH)]
     if tuned:
         return [name for name in there if name + TUNED not in there]
     return [name for name in there if not name.endswith(TUNED)]
@@ -115,13 +123,13 @@ def after_the_time(result: Result) -> str:
     """× real in the worst of all measures, after the whole time: the lab, and the best of the peers."""
     rows = []
     for data in result["data"]:
-        row = [CALLED[data], str(len({one["seed"] for one in where(result["samplers"], data=data)}))]
-        row.append(interval(at_the_end(result, data, LAB, EVERY)))
+        row = [CALLED[data], str(len({one["seed"] for one in where(result["race"], data=data)}))]
+        row += [interval(at_the_end(result, data, name, EVERY)) for name in (TRUTH, LAB)]
         for tuned in (False, True):
             name, found = _best_at_the_end(result, data, EVERY, _peers(result, data, tuned=tuned))
             row.append(f"{interval(found)} ({name.removesuffix(TUNED)})")
         rows.append(row)
-    return _markdown(["data", "seeds", "lab", "best peer as it comes", "best tuned peer"], rows)
+    return _markdown(["data", "seeds", TRUTH, "lab", "best peer as it comes", "best tuned peer"], rows)
 
 
 def until_there(result: Result) -> str:
@@ -131,9 +139,7 @@ def until_there(result: Result) -> str:
         for target in TARGETS:
             peer = best_peer(result, data, EVERY, target, tuned=True)
             row = [CALLED[data], f"{target:g} × real"]
-            for name in (LAB, peer):
-                found = interval(seconds(times(result, data, name, EVERY, target))).replace("∞", f"> {BUDGET:g}")
-                row.append(found if name == LAB else f"{found} ({name.removesuffix(TUNED)})")
+            row += [_until(result, data, name, EVERY, target) for name in (LAB, peer)]
             row.append(_count(evaluations(result, data, LAB, target)))
             counts = {name: evaluations(result, data, name, target) for name in _peers(result, data, tuned=True)}
             best = min(counts, key=counts.get)
@@ -141,6 +147,22 @@ def until_there(result: Result) -> str:
             rows.append(row)
     heads = ["data", "every measure at", "seconds: lab", "best tuned peer", "evaluations: lab", "best tuned peer"]
     return _markdown(heads, rows)
+
+
+def _until(result: Result, data: str, name: str, measure: str, target: float) -> str:
+    found = interval(seconds(times(result, data, name, measure, target))).replace("∞", f"> {BUDGET:g}")
+    return found if name == LAB else f"{found} ({name.removesuffix(TUNED)})"
+
+
+def alone(result: Result) -> str:
+    """Seconds of training until one measure is at twice real."""
+    rows = []
+    for data in result["data"]:
+        for measure in SINGLE:
+            row = [CALLED[data], measure]
+            best = [best_peer(result, data, measure, 2.0, tuned=tuned) for tuned in (False, True)]
+            rows.append([*row, *(_until(result, data, name, measure, 2.0) for name in (LAB, *best))])
+    return _markdown(["data", "measure", "lab", "best peer as it comes", "best tuned peer"], rows)
 
 
 def _count(count: float, who: str = "") -> str:
@@ -172,7 +194,13 @@ def few_steps(result: Result) -> str:
     return _markdown(["data", "sampler", EVERY, *SHOWN], rows)
 
 
-TABLES = {"after the time": after_the_time, "until there": until_there, "ahead": ahead, "few steps": few_steps}
+TABLES = {
+    "after the time": after_the_time,
+    "until there": until_there,
+    "alone": alone,
+    "ahead": ahead,
+    "few steps": few_steps,
+}
 
 
 def write(page: str, result: Result) -> str:
