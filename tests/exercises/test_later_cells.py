@@ -248,7 +248,7 @@ SHOWN = {  # a part of the cell, and whether its output stays
         ("ends = {kind: follow(", False),
         ('"Your own flow"', False),
         ('"Pairs of a batch"', False),
-        ('"One step"', True),
+        ('"One step: the detail"', True),
     ],
     "09": [
         ("of the labels are left out, where", False),
