@@ -14,6 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from PIL import Image, ImageChops
 
+from lab_utils.base.files import PROJECT
 from lab_utils.report import front, pages
 from lab_utils.report.__main__ import main
 from lab_utils.report.beside import run_notebooks
@@ -168,6 +169,22 @@ def test_a_finding_stands_beside_the_picture_that_it_names(made):
     page = Page(made / "01_good.html")
     assert "Finding 1. 1 % is little. (See “Tall”.)" in page.text
     assert page.ids.index("finding-02") < page.ids.index("finding-01"), "there it stands where it was found"
+
+
+def test_the_notebooks_findings_have_pictures_and_their_claims_have_places():
+    labels = [
+        output.metadata["lab"]
+        for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "lab" in output.get("metadata", {})
+    ]
+    figures = {label["name"] for label in labels if label["kind"] == "figure"}
+    findings = [label for label in labels if label["kind"] == "finding"]
+    assert len(findings) == 3
+    assert {label["figure"] for label in findings} <= figures
+    seen = {row["see"] for label in labels if label["kind"] == "claims" for row in label["rows"]}
+    assert seen <= {label["name"] for label in labels}
 
 
 def test_claims_are_a_list_with_links_and_what_unfolds(made):
