@@ -1,4 +1,4 @@
-"""What notebooks 5 and 6 say holds of the stored table, and each sentence breaks when the table says otherwise.
+"""What notebooks 5, 6 and 9 say holds of the stored tables, and each sentence breaks when the table says otherwise.
 
 Their cells that need the stored table only have the tag "stored". They run here without their pictures, first with the
 table as it is, then with one in which a few trainings came out otherwise.
@@ -12,10 +12,12 @@ from unittest.mock import MagicMock
 import pytest
 
 from lab_utils.base.files import PROJECT
+from lab_utils.study import guidance_study
+from lab_utils.study.guidance_study import AUTO, EXACT, FREE, LATE
 from lab_utils.study.sweeps import BASE, BETTER, DECAY, DETAIL, FINE, MORE_STEPS, TABLE
 from lab_utils.study.table import read_table, select
 
-NAMES = "05_why_the_loss_hardly_falls", "06_what_makes_samples_better"
+NAMES = "05_why_the_loss_hardly_falls", "06_what_makes_samples_better", "09_guidance"
 CELLS = {
     name: [
         ("".join(cell["source"]), cell["metadata"].get("tags", []))
@@ -28,9 +30,9 @@ TAGGED = {name: [source for source, tags in cells if "stored" in tags] for name,
 
 
 def imports(name):
-    """The notebook's imports, without what its first cell does besides."""
-    first = ast.parse(CELLS[name][0][0])
-    return ast.Module([line for line in first.body if isinstance(line, ast.Import | ast.ImportFrom)], [])
+    """The notebook's imports, without what its cells do besides."""
+    lines = [line for source, _ in CELLS[name] for line in ast.parse(source).body]
+    return ast.Module([line for line in lines if isinstance(line, ast.Import | ast.ImportFrom)], [])
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +49,21 @@ def table():
     return read_table(TABLE)
 
 
+@pytest.fixture(scope="module")
+def guided():
+    return read_table(guidance_study.TABLE)
+
+
 def copied_share(multiple, train, held_out):
     """The student's function of notebook 6, right."""
     return (multiple - 1) * train / held_out
 
 
-def holds(imported, table):
-    """Run the cells with a table, up to the first sentence that does not hold."""
-    for name, sources in TAGGED.items():
-        read = {"read_table": lambda path: table if path == TABLE else read_table(path)}
+def holds(imported, tables, notebooks=NAMES):
+    """Run the cells of some notebooks with these tables, path → table, up to the first sentence that does not hold."""
+    for name in notebooks:
+        sources = TAGGED[name]
+        read = {"read_table": lambda path: tables[path] if path in tables else read_table(path)}
         study = SimpleNamespace(**vars(imported[name]["study"]) | read)
         names = imported[name] | {"study": study, "copied_share": copied_share}
         names |= dict.fromkeys(
@@ -66,8 +74,9 @@ def holds(imported, table):
 
 
 def test_what_the_notebooks_say_is_what_the_stored_table_says(imported, table):
-    assert [len(sources) for sources in TAGGED.values()] > [2, 15]
-    holds(imported, table)
+    assert [len(TAGGED[name]) for name in NAMES[:2]] > [2, 15]
+    assert all(TAGGED.values())
+    holds(imported, {TABLE: table})
 
 
 def changed(table, column, factor, change, data="cities"):
@@ -111,7 +120,7 @@ def changed(table, column, factor, change, data="cities"):
 )
 def test_a_table_that_says_otherwise_breaks_a_sentence(imported, table, column, factor, change, data):
     with pytest.raises(AssertionError):
-        holds(imported, changed(table, column, factor, change, data))
+        holds(imported, {TABLE: changed(table, column, factor, change, data)}, NAMES[:2])
 
 
 def test_a_training_that_failed_breaks_a_sentence(imported, table):
@@ -120,4 +129,28 @@ def test_a_training_that_failed_breaks_a_sentence(imported, table):
     rows = select(table, BASE | DETAIL | {"data": "cities", "seed": 3}).index
     other.loc[rows, "blur"] = float("nan")
     with pytest.raises(AssertionError):
-        holds(imported, other)
+        holds(imported, {TABLE: other}, NAMES[:2])
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "denoiser", "guidance", "weight"),
+    [
+        ("JS to powered", 0.1, EXACT, FREE, 3.0),
+        ("accuracy", 0.99, "original", FREE, 2.0),
+        ("strays", 2.0, "original", FREE, 5.0),
+        ("energy distance", 0.5, "original", FREE, 2.0),
+        ("coverage", 1.05, "original", FREE, 2.0),
+        ("energy distance", 2.0, "original", LATE, 2.0),
+        ("blur", 1.05, "original", AUTO, 2.0),
+        ("strays", 0.3, "original", AUTO, 2.0),
+    ],
+)
+def test_guidance_that_does_something_else_breaks_a_sentence(
+    imported, guided, column, factor, denoiser, guidance, weight
+):
+    other = guided.copy()
+    rows = select(other, {"denoiser": denoiser, "guidance": guidance, "weight": weight}).index
+    assert len(rows)
+    other.loc[rows, column] *= factor
+    with pytest.raises(AssertionError):
+        holds(imported, {guidance_study.TABLE: other}, ["09_guidance"])
