@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab_utils.exact.gridded import Law
-from lab_utils.figures.style import BLUE, STYLE, WIDTH, Extent, canvas, dot_size, fix, scatter
+from lab_utils.figures.style import BLUE, STYLE, WIDTH, Extent, canvas, dot_size, fix, label_outside, scatter
 from lab_utils.points.dataset import Units
 
 SHADES = LinearSegmentedColormap.from_list("shades", ("white", "#F2A65A"))
@@ -41,7 +41,7 @@ def over_laws(
     figure, all_axes = canvas(
         rows, columns, 0.35 + rows * (0.3 + WIDTH * 0.95 / columns * shape), sharex=True, sharey=True
     )
-    for number, (axes, (title, (law, points))) in enumerate(zip(all_axes, panels.items(), strict=False)):
+    for axes, (title, (law, points)) in zip(all_axes, panels.items(), strict=False):
         left, right, bottom, top = law.grid.extent
         (west, south), (east, north) = units.restore(np.array([[left, bottom], [right, top]])).tolist()
         mass = law.mass.numpy()
@@ -56,10 +56,5 @@ def over_laws(
         axes.set_title(title)
         axes.grid(visible=False)
         fix(axes, extent)
-        if number % columns == 0:
-            axes.set_ylabel(labels[1])
-        if number >= len(panels) - columns:
-            axes.set_xlabel(labels[0])
-    for axes in all_axes[len(panels) :]:
-        axes.set_visible(False)
+    label_outside(all_axes, len(panels), columns, labels)
     return figure

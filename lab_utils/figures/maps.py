@@ -24,6 +24,7 @@ from lab_utils.figures.style import (
     canvas,
     dot_size,
     fix,
+    label_outside,
     scatter,
 )
 from lab_utils.measure.neighbours import stray_mask
@@ -62,12 +63,7 @@ def maps(
         scatter(axes, points, size or dot_size(len(np.asarray(points)), whole, 5000), colors[number % len(colors)])
         axes.set_title(title)
         fix(axes, extent)
-        if number % columns == 0:
-            axes.set_ylabel(labels[1])
-        if number >= len(panels) - columns:
-            axes.set_xlabel(labels[0])
-    for axes in all_axes[len(panels) :]:
-        axes.set_visible(False)
+    label_outside(all_axes, len(panels), columns, labels)
     return figure
 
 

@@ -6,6 +6,7 @@ every figure, and another line style besides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,17 @@ def fix(axes: Axes, extent: Extent) -> None:
     axes.set_xlim(extent[0], extent[1])
     axes.set_ylim(extent[2], extent[3])
     axes.set_aspect("equal")
+
+
+def label_outside(all_axes: Sequence[Axes], panels: int, columns: int, labels: tuple[str, str]) -> None:
+    """Name the axes of a grid of panels at its left and lower edge only, and hide the places that have no panel."""
+    for number, axes in enumerate(all_axes[:panels]):
+        if number % columns == 0:
+            axes.set_ylabel(labels[1])
+        if number >= panels - columns:
+            axes.set_xlabel(labels[0])
+    for axes in all_axes[panels:]:
+        axes.set_visible(False)
 
 
 def around(points: ArrayLike, margin: float = 0.08) -> Extent:

@@ -24,6 +24,7 @@ from benchmarks.summaries import (
     Summary,
     at_the_end,
     best_peer,
+    beyond,
     evaluations,
     interval,
     names,
@@ -178,7 +179,7 @@ def ahead(result: Result) -> str:
         for measure in (EVERY, *MEASURES):
             ours = at_the_end(result, data, LAB, measure)
             name, theirs = _best_at_the_end(result, data, measure, _peers(result, data, tuned=True))
-            if theirs.low > ours.high if more_is_better(measure) else theirs.high < ours.low:
+            if beyond(theirs, ours, measure):
                 rows.append([CALLED[data], measure, name.removesuffix(TUNED), interval(theirs), interval(ours)])
     return _markdown(["data", "measure", "tuned peer", "its × real", "the lab's × real"], rows)
 

@@ -123,6 +123,11 @@ def reading(row: Row, measure: str) -> float:
     return float(row[measure])
 
 
+def beyond(theirs: Summary, ours: Summary, measure: str) -> bool:
+    """Whether the whole of an interval is better than the whole of another one, in that measure."""
+    return theirs.low > ours.high if more_is_better(measure) else theirs.high < ours.low
+
+
 def at_the_end(result: Result, data: str, contender: str, measure: str) -> Summary | None:
     """× real over seeds, after the whole budget, by the sampler that the contender is used with."""
     rows = [row for row in where(result["samplers"], data=data, contender=contender) if row["sampler"] == row["usual"]]

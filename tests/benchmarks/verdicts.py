@@ -19,6 +19,7 @@ from benchmarks.summaries import (
     Summary,
     at_the_end,
     best_peer,
+    beyond,
     evaluations,
     interval,
     names,
@@ -172,8 +173,7 @@ def ahead(result: Result) -> list[str]:
         ours = at_the_end(result, data, LAB, measure)
         for name in names(where(result["samplers"], data=data)) if ours else []:
             theirs = at_the_end(result, data, name, measure)
-            beyond = theirs.low > ours.high if more_is_better(measure) else theirs.high < ours.low
-            if beyond:
+            if beyond(theirs, ours, measure):
                 said = f"{interval(theirs)} × real, the lab {interval(ours)}"
                 found.append(f"{name} is ahead after the whole time in {measure} on {data}: {said}")
     for data, target in product(result["data"], TARGETS):
