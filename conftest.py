@@ -12,19 +12,9 @@ settings.register_profile("soak", deadline=None, max_examples=10_000)
 settings.load_profile("soak" if os.environ.get("DDPM_LAB_SOAK") else "ci" if os.environ.get("CI") else "lab")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Ask for full coverage only where everything runs."""
-    everything = config.args_source is config.ArgsSource.TESTPATHS
-    chosen = any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect", "ignore"))
-    coverage = config.pluginmanager.getplugin("_cov")
-    if coverage and (chosen or not everything):
-        coverage.options.cov_fail_under = None
-
-
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """Tell nbval what differs between two good runs: progress bars, warnings, and the pixels of players."""
     if isinstance(collector, IPyNbFile):
-        collector.config.option.cov_source = None  # else nbval measures the kernels, too: a minute more
         collector.skip_compare += ("stderr",)
         # nbval compares no picture, but an animation's player is HTML with the pictures inside, and named by them.
         collector.sanitize_patterns[r"data:image/png;base64,[\w+/=\\\s]+"] = "PICTURE"

@@ -10,11 +10,11 @@ test: $(VENV)/.test      # style, types, unit tests, and every notebook as a reg
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # what is too long for every change: hundreds of kills, ten thousand inputs, a long day, other threads and processors,
-# the notebooks in another order; and all tests in another order
+# the notebooks in another order; and all tests in another order, with their coverage, which costs a third of their time
 OFTEN := measure/test_intervals.py test_survival.py test_disk.py runs/test_fit.py base/test_tensors.py test_fuzz.py test_properties.py test_shape_contract.py
 soak: $(VENV)/.test
-	DDPM_LAB_SOAK=1 $(BIN)/pytest --no-cov --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/%) $(ARGS)
-	$(BIN)/pytest --no-cov $(PARALLEL) --random-order --random-order-seed=$$$$ tests
+	DDPM_LAB_SOAK=1 $(BIN)/pytest --durations 0 -rP $(PARALLEL) tests/long $(OFTEN:%=tests/%) $(ARGS)
+	$(BIN)/pytest --cov=lab_utils --cov-report=term:skip-covered $(PARALLEL) --random-order --random-order-seed=$$$$ tests
 
 mutants: $(VENV)/.test   # a test of the tests: small mistakes in five modules, one at a time; which does no test notice?
 	$(PIP) --editable '.[mutation]'
