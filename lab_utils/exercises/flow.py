@@ -247,5 +247,6 @@ coupled = Task(
     },
     seen=_in_the_order_of_the_noises,
     parts=tuple(f"the {what}, in the order of the noises' first coordinate" for what in ("points", "noises", "labels")),
+    labels=True,
     well="within each class, each noise once, and the labels with their points",
 )

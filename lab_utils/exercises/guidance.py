@@ -40,6 +40,7 @@ shuffled = Task(
         "nothing is moved.": lambda p, c, o: (p.clone(), c.clone()),
     },
     parts=("the points", "the labels"),
+    labels=True,
     well="each in the new order, and each with its own label",
 )
 
@@ -74,6 +75,7 @@ left_out = Task(
         "no label is left out.": lambda c, u, s: c.clone(),
         "all labels are left out.": lambda c, u, s: torch.full_like(c, NO_CLASS),
     },
+    labels=True,
     well="a number below the share leaves its label out, as −1",
 )
 

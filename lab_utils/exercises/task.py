@@ -52,6 +52,7 @@ class Task:
             stand before what follows from them, because a mistake is known by the first thing that is not as it
             should be. None of it hangs on how the random numbers were drawn, which is the student's choice.
         parts: what the things are called that a right answer consists of, if it is a tuple.
+        labels: whether the last thing, or the only one, says of which class each point is.
         tolerance: how far two answers to the same question may be apart, as a share of the larger.
         well: what to say of a right answer.
     """
@@ -63,6 +64,7 @@ class Task:
     seen: Callable[[Any], Any] = lambda answer: answer
     observed: Callable[[Any, Question], Mapping[str, float]] | None = None
     parts: tuple[str, ...] = ()
+    labels: bool = False
     tolerance: float = 1e-6
     well: str = "right"
 
@@ -79,6 +81,7 @@ class Task:
             for question, untouched in zip(questions, the_same, strict=True):
                 self._check_arguments(question, untouched)
         if self._same(given, right):
+            self._check_labels(given[0])
             self._check_chance(function)
             for pair in zip(zip(given, questions, strict=True), zip(right, the_same, strict=True), strict=True):
                 self._check_gradient(*pair)
@@ -156,6 +159,11 @@ class Task:
     def _check_form(self, given: Any, wanted: Any) -> None:
         if says := _misformed(given, wanted):
             raise self._not_yet(says)
+
+    def _check_labels(self, given: Any) -> None:
+        last = given[-1] if isinstance(given, tuple | list) else given
+        if self.labels and last.is_floating_point():
+            raise self._not_yet(_WHOLE.format(last.dtype))
 
     def _check_chance(self, function: Function) -> None:
         """The same arguments give the same answer; and of noise, nothing is shared that has to be drawn anew."""
@@ -245,6 +253,7 @@ class Task:
 _DTYPES = (
     "A schedule is computed in float64: over a thousand steps float32 loses the digits that the last ones live on."
 )
+_WHOLE = "labels are whole numbers, because they say which class it is, and these are {}. `.long()` makes them whole."
 _OTHER_GENERATOR = (
     "random numbers don't come from the generator that it is given: with that in the same state as before, they are "
     "others. Hand it to each function that draws, as in `torch.randn(…, generator=generator)`."

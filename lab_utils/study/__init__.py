@@ -23,7 +23,7 @@ from lab_utils.study.sweeps import (
     measure_model,
 )
 from lab_utils.study.table import TableError, read_table, select
-from lab_utils.study.target_claims import FIRST, heard, needed
+from lab_utils.study.target_claims import FIRST, heard, needed, outside_by_way, truth_reads
 from lab_utils.study.verdicts import described, effect, smallest, stated
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "loss_finding",
     "measure_model",
     "needed",
+    "outside_by_way",
     "read_table",
     "recipe_finding",
     "run_table",
@@ -65,4 +66,5 @@ __all__ = [
     "stated",
     "strays_finding",
     "target_study",
+    "truth_reads",
 ]

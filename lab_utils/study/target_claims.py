@@ -11,11 +11,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lab_utils.diffusion.schedules import KINDS
 from lab_utils.study.results import Interval, Results
-from lab_utils.study.target_study import BASE, FLOW_MATCHING, ONE_LOSS, OPTIMAL_TRANSPORT, SAMPLERS
+from lab_utils.study.sweeps import data_and_draws
+from lab_utils.study.target_study import (
+    BASE,
+    FLOW_MATCHING,
+    MEASURES,
+    ONE_LOSS,
+    OPTIMAL_TRANSPORT,
+    SAMPLERS,
+    TRAIN,
+    outside,
+    outside_of_real,
+)
 from lab_utils.study.verdicts import agreed, described
 
 Change = Mapping[str, Any]
@@ -37,6 +49,21 @@ def nats(results: Results, change: Change, to: Change, data: str, epoch: int | N
     return results.ratio("nats", {**change, **FIRST}, {**to, **FIRST}, data=data, epoch=epoch)
 
 
+def outside_by_way(
+    results: Results, change: Change, data: str, samplers: Sequence[str] = (*SAMPLERS,)
+) -> pd.Series[float]:
+    """(evaluations, sampler) → how far outside of real the last models' samples are, in the median over seeds.
+
+    Raises:
+        ValueError: the table has no such trainings.
+    """
+    rows = results.rows(change, data)
+    rows = rows[rows["sampler"].isin(samplers) & (rows["epoch"] == rows["epoch"].max())]
+    if rows.empty:
+        raise ValueError(f"the table has no samples by {', '.join(samplers)} on {data} with {dict(change)}")
+    return rows.groupby(["evaluations", "sampler"])["outside"].median()
+
+
 def needed(results: Results, change: Change, data: str, samplers: Sequence[str] = (*SAMPLERS,)) -> tuple[float, str]:
     """The fewest evaluations with which every measure is inside of real, in the median over seeds; and the sampler.
 
@@ -46,16 +73,23 @@ def needed(results: Results, change: Change, data: str, samplers: Sequence[str] 
     Raises:
         ValueError: the table has no such trainings.
     """
-    rows = results.rows(change, data)
-    rows = rows[rows["sampler"].isin(samplers) & (rows["epoch"] == rows["epoch"].max())]
-    if rows.empty:
-        raise ValueError(f"the table has no samples by {', '.join(samplers)} on {data} with {dict(change)}")
-    readings = rows.groupby(["evaluations", "sampler"])["outside"].median()
+    readings = outside_by_way(results, change, data, samplers)
     inside = readings[readings <= 1]
     if inside.empty:
         return math.inf, str(readings.idxmin()[1])
     evaluations = inside.index[0][0]
     return float(evaluations), str(inside[evaluations].idxmin())
+
+
+def truth_reads(data: str, seed: int) -> dict[str, float]:
+    """What `outside` reads of real points: a real set held against the others, in the median, and the training points.
+
+    The training points are those of the seed's own draw, so they say how good a model can be that only copies them.
+    """
+    points, benchmark = data_and_draws(data, TRAIN, seed)
+    copied = {measure: benchmark.multiple(measure, points.train) for measure in MEASURES}
+    real = float(np.median(outside_of_real(benchmark)))
+    return {"a real set": real, "the training points": outside(benchmark, copied)}
 
 
 def _told(results: Results, pairs: Mapping[str, tuple[Change, Change]], measure: str, data: str) -> str:

@@ -56,7 +56,7 @@ OPTIMAL_TRANSPORT: Configuration = {**FLOW_MATCHING, "coupling": "optimal transp
 
 ONE_LOSS: Configuration = {"timesteps": "logit-normal", "weights": "velocity"}  # the same in log-SNR for each schedule
 
-# What was left out of targets × schedules × losses: targets under linear and cosine, detail and even log-SNR under other
+# Left out of targets × schedules × losses: targets under linear and cosine, detail and even log-SNR under other
 # schedules than the sigmoid, and EDM's log-normal draw. None of the four sentences in `target_claims` asks for them.
 ASKED: tuple[Configuration, ...] = (
     # the four targets, all else equal: with the error of ε under the sigmoid, and with flow matching's own loss

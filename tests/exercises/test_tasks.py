@@ -143,6 +143,18 @@ def test_wrong_forms_are_told():
     assert said_of(exercises.silent_loss, lambda: "one").endswith("it should return a number; got a str")
 
 
+def test_labels_are_whole_numbers():
+    for task in (exercises.coupled, exercises.shuffled, exercises.left_out):
+
+        def as_floats(*asked, right=task.solution):
+            found = right(*asked)
+            return (*found[:-1], found[-1].float()) if isinstance(found, tuple) else found.float()
+
+        assert "labels are whole numbers, because they say which class it is, and these are torch.float32" in said_of(
+            task, as_floats
+        )
+
+
 def test_a_number_may_come_as_a_tensor_or_from_numpy(capsys):
     exercises.wasted(lambda a: (a < 0.01).double().mean())
     exercises.wasted(lambda a: np.float64((a < 0.01).double().mean()))

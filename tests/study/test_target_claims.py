@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lab_utils.study.results import Results
-from lab_utils.study.target_claims import heard, needed
+from lab_utils.study.target_claims import heard, needed, outside_by_way, truth_reads
 from lab_utils.study.target_study import ASKED, BASE, FLOW_MATCHING, OPTIMAL_TRANSPORT
 
 WAYS = [(name, count) for name in ("Euler", "DPM-Solver++(2M)") for count in (5, 10, 20, 100)]
@@ -83,6 +83,9 @@ def test_the_fewest_evaluations_are_those_with_which_the_median_is_inside():
     # 1.1² is the seeds' median
     assert needed(found, FLOW_MATCHING, "cities") == (100, "Euler")
     assert needed(found, FLOW_MATCHING, "cities", ["DPM-Solver++(2M)"]) == (100, "DPM-Solver++(2M)")
+    by_way = outside_by_way(found, FLOW_MATCHING, "cities")
+    assert by_way[10, "Euler"] == pytest.approx(2 * 1.1**2, rel=0.01)
+    assert by_way[10, "DPM-Solver++(2M)"] == pytest.approx(4 * 1.1**2, rel=0.01)
     far = results(outside=lambda c, sampler, count: 2.0 + (sampler == "Euler"))
     assert needed(far, FLOW_MATCHING, "cities") == (math.inf, "DPM-Solver++(2M)")
 
@@ -94,3 +97,9 @@ def test_trainings_that_the_table_lacks_are_named():
         heard(some)
     with pytest.raises(ValueError, match="no samples by Heun on cities"):
         needed(whole, FLOW_MATCHING, "cities", ["Heun"])
+
+
+def test_real_points_are_what_outside_is_held_against():
+    found = truth_reads("gaussian", 0)
+    assert 0.9 < found["a real set"] < 1.3
+    assert 0.9 < found["the training points"] < 1.5
