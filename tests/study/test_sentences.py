@@ -1,4 +1,4 @@
-"""What notebooks 5, 6 and 9 say holds of the stored tables, and each sentence breaks when the table says otherwise.
+"""What notebooks 5, 6, 8 and 9 say holds of the stored tables, and each sentence breaks when the table says otherwise.
 
 Their cells that need the stored table only have the tag "stored". They run here without their pictures, first with the
 table as it is, then with one in which a few trainings came out otherwise.
@@ -12,12 +12,19 @@ from unittest.mock import MagicMock
 import pytest
 
 from lab_utils.base.files import PROJECT
-from lab_utils.study import guidance_study
+from lab_utils.study import guidance_study, target_study
 from lab_utils.study.guidance_study import AUTO, EXACT, FREE, LATE
 from lab_utils.study.sweeps import BASE, BETTER, DECAY, DETAIL, FINE, MORE_STEPS, TABLE
 from lab_utils.study.table import read_table, select
+from lab_utils.study.target_claims import by
+from lab_utils.study.target_study import FLOW_MATCHING, ONE_LOSS, OPTIMAL_TRANSPORT
 
-NAMES = "05_why_the_loss_hardly_falls", "06_what_makes_samples_better", "09_guidance"
+NAMES = (
+    "05_why_the_loss_hardly_falls",
+    "06_what_makes_samples_better",
+    "08_flow_matching",
+    "09_guidance",
+)
 CELLS = {
     name: [
         ("".join(cell["source"]), cell["metadata"].get("tags", []))
@@ -52,6 +59,11 @@ def table():
 @pytest.fixture(scope="module")
 def guided():
     return read_table(guidance_study.TABLE)
+
+
+@pytest.fixture(scope="module")
+def targets():
+    return read_table(target_study.TABLE)
 
 
 def copied_share(multiple, train, held_out):
@@ -154,3 +166,29 @@ def test_guidance_that_does_something_else_breaks_a_sentence(
     other.loc[rows, column] *= factor
     with pytest.raises(AssertionError):
         holds(imported, {guidance_study.TABLE: other}, ["09_guidance"])
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "change", "data"),
+    [
+        ("nats", 1.1, {"timesteps": "detail"}, "cities"),
+        ("nats", 1.03, {**ONE_LOSS, "schedule": "linear"}, "cities"),
+        ("nats", 0.9, ONE_LOSS, "checkerboard"),
+        ("nats", 0.2, {**FLOW_MATCHING, "target": "epsilon"}, "cities"),
+        ("nats", 0.8, {"target": "velocity"}, "checkerboard"),
+        ("nats", 0.5, {"target": "x"}, "cities"),
+        ("outside", 0.2, {**FLOW_MATCHING, **by("Euler", 10)}, "cities"),
+        ("outside", 0.01, {"target": "epsilon", **by("Euler", 10)}, "checkerboard"),
+        ("outside", 8.0, {**OPTIMAL_TRANSPORT, **by("Euler", 5)}, "cities"),
+        ("outside", 0.3, {**OPTIMAL_TRANSPORT, **by("Euler", 100)}, "checkerboard"),
+        ("strays", 0.5, {**OPTIMAL_TRANSPORT, **by("Euler", 100)}, "checkerboard"),
+        ("outside", 0.5, {"timesteps": "detail"}, "checkerboard"),
+    ],
+)
+def test_targets_that_do_something_else_break_a_sentence(imported, targets, column, factor, change, data):
+    other = targets.copy()
+    rows = select(other, target_study.BASE | change | {"data": data}).index
+    assert len(rows)
+    other.loc[rows, column] *= factor
+    with pytest.raises(AssertionError):
+        holds(imported, {target_study.TABLE: other}, ["08_flow_matching"])

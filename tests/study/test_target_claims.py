@@ -51,7 +51,7 @@ def test_each_sentence_is_true_false_or_not_told_as_its_numbers_are(times, said)
         return times if c == OPTIMAL_TRANSPORT else 1.0
 
     def faster(c, epoch):
-        return times if c == FLOW_MATCHING and epoch == 250 else 1.0
+        return times if c["target"] == "velocity" and epoch == 250 else 1.0
 
     assert verdict("steps", results(outside=steps)).startswith(said)
     assert verdict("transport", results(outside=transport)).startswith(said)
@@ -59,10 +59,19 @@ def test_each_sentence_is_true_false_or_not_told_as_its_numbers_are(times, said)
 
 
 def test_data_sets_that_do_not_agree_have_a_verdict_each():
-    towns = results(nats=lambda c, epoch: 0.5 if c == FLOW_MATCHING else 1.0, data=("cities",))
+    towns = results(nats=lambda c, epoch: 0.5 if c["target"] == "velocity" else 1.0, data=("cities",))
     both = pd.concat([towns.table, results(data=("checkerboard",)).table])
     said = verdict("faster", Results(both, BASE))
-    assert said.startswith("towns: true; checkerboard: no difference seen, where ")
+    assert "towns: true; checkerboard: no difference seen, where " in said
+
+
+def test_cases_that_do_not_agree_have_a_verdict_each():
+    by_loss = results(nats=lambda c, epoch: 0.5 if c == FLOW_MATCHING else 1.0)
+    said = verdict("faster", by_loss)
+    assert said.startswith("With the loss of u: true. With the loss of ε: ")
+    assert said.partition("With the loss of ε: ")[2].startswith("no difference seen")
+    by_steps = results(outside=lambda c, s, count: (0.5 if count < 50 else 2.0) if c == OPTIMAL_TRANSPORT else 1.0)
+    assert verdict("transport", by_steps) == "With 5 Euler steps: true. With 100 Euler steps: false"
 
 
 def test_it_is_a_weighting_only_if_the_loss_changes_more_than_any_schedule_does():
