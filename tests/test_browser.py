@@ -1,7 +1,7 @@
 """JupyterLab in a real browser: the notebooks run there, their sliders move the pictures, drawn points become data.
 
-A notebook runs here as far as its last widget. The rest of it keeps the outputs that it is stored with, which must show
-here without an error; that they come out of its cells, nbval sees.
+Of a notebook its last widget runs here, and the cells that it needs. The others keep the outputs that they are stored
+with, which must show here without an error; that they come out of their cells, nbval sees.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+import symtable
 import sys
 import time
 import urllib.request
@@ -66,20 +67,41 @@ def server(folder):
         log.close()
 
 
+def used(table):
+    """The names that a cell takes from others, itself or in its functions, and those that it gives itself."""
+    own = {name.get_name() for name in table.get_symbols() if name.is_global() or table.get_type() == "module"}
+    return own.union(*(used(inner) for inner in table.get_children()))
+
+
+def needed(cells, last):
+    """The places of the code cell with `last` in it and of those before it that give what it uses, or one of them."""
+    (end,) = [place for place, cell in enumerate(cells) if cell.cell_type == "code" and last in cell.source]
+    wanted, found = set(), []
+    for place in range(end, -1, -1):
+        if cells[place].cell_type == "code":
+            table = symtable.symtable(cells[place].source, "cell", "exec")
+            given = {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
+            if place == end or given & wanted:
+                found.append(place)
+                wanted |= used(table)
+    return found
+
+
 def forget(path, last):
-    """Take the outputs out of a notebook, up to the cell with `last` in it: what is seen there must be made here."""
+    """Take the outputs out of the cells that are needed for the one with `last` in it: they must be made here."""
     notebook = nbformat.read(path, as_version=4)
-    (end,) = [place for place, cell in enumerate(notebook.cells) if last in cell.source]
-    for cell in notebook.cells[: end + 1]:
-        if cell.cell_type == "code":
-            cell.update(outputs=[], execution_count=None)
+    places = needed(notebook.cells, last)
+    for place in places:
+        notebook.cells[place].update(outputs=[], execution_count=None)
     nbformat.write(notebook, path)
+    return places
 
 
 class Lab:
     """A notebook that is open in the browser."""
 
-    def __init__(self, browser, address, name):
+    def __init__(self, browser, address, name, places):
+        self.places = places
         self.page = browser.new_page(viewport={"width": 1280, "height": 900})
         self.name = name
         self.errors = []
@@ -90,16 +112,16 @@ class Lab:
         self.page.wait_for_timeout(3000)
 
     def run(self, last, first="", seconds=900):
-        """Run the cells from the one with `first` in it to the one with `last` in it, and wait for their end."""
+        """Run the needed cells from the one with `first` in it to the one with `last` in it, and wait for their end."""
         self.page.evaluate(
-            f"""([first, last]) => {{
+            f"""([first, last, places]) => {{
               const content = {NOTEBOOK}.content;
               const sources = [...content.model.cells].map(cell => cell.sharedModel.getSource());
               const [start, end] = [sources.findIndex(source => source.includes(first)),
                                     sources.findIndex(source => source.includes(last))];
               const run = async () => {{
                 for (let index = start; index <= end; index++) {{
-                  if (content.model.cells.get(index).type !== 'code') continue;
+                  if (!places.includes(index)) continue;
                   content.activeCellIndex = index;
                   await window.jupyterapp.commands.execute('notebook:run-cell');
                 }}
@@ -107,7 +129,7 @@ class Lab:
               }};
               window.ended = run();
             }}""",
-            [first, last],
+            [first, last, self.places],
         )
         self.page.wait_for_function(
             f"async () => await window.ended && {KERNEL}.status === 'idle'", timeout=1000 * seconds
@@ -152,9 +174,9 @@ def lab(browser, folder, server):
     opened = []
 
     def run(name, last):
-        """The notebook, open, run as far as the cell with `last` in it."""
-        forget(folder / name, last)
-        opened.append(Lab(browser, server, name))
+        """The notebook, open; the cell with `last` in it has run, and those that it needs."""
+        places = forget(folder / name, last)
+        opened.append(Lab(browser, server, name, places))
         opened[-1].run(last)
         return opened[-1]
 
