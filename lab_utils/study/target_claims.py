@@ -70,8 +70,7 @@ def needed(
 ) -> tuple[float, str]:
     """The fewest evaluations with which every measure is inside of real, in the median over seeds; and the sampler.
 
-    Args:
-        limit: the largest reading that is inside; see `truth_reads` for what real sets read.
+    `limit` is the largest reading that counts as inside; `truth_reads` says what real sets read.
 
     Returns:
         Infinity, and the sampler that comes nearest, if there is no such way.
