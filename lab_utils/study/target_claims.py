@@ -101,13 +101,9 @@ def truth_reads(data: str, seed: int) -> dict[str, float]:
     }
 
 
-def _told(results: Results, pairs: Mapping[str, tuple[Change, Change]], measure: str, data: str) -> str:
-    """Ratios of one measure, each under its name, with its interval and what it says."""
-    parts = []
-    for name, (change, to) in pairs.items():
-        ratio = results.ratio(measure, change, to, data=data)
-        parts.append(f"{name} × {ratio} ({described(ratio)})")
-    return "; ".join(parts)
+def _told(ratios: Mapping[str, Interval]) -> str:
+    """Ratios, each under its name, with its interval and what it says."""
+    return "; ".join(f"{name} × {ratio} ({described(ratio)})" for name, ratio in ratios.items())
 
 
 def _decides(ratios: Mapping[str, Interval]) -> str:
@@ -120,11 +116,10 @@ def _verdict(ratios: Mapping[str, Interval]) -> str:
     return agreed({name: HELPS.get(word, word) for name, word in words.items()})
 
 
-def _cases(cases: Mapping[str, Mapping[str, Interval]]) -> str:
-    """One verdict if it is the same in all cases, else each case with its own."""
-    verdicts = {case: _verdict(ratios) for case, ratios in cases.items()}
-    first, *others = set(verdicts.values())
-    return ". ".join(f"{case}: {verdict}" for case, verdict in verdicts.items()) if others else first
+def _cases(cases: Mapping[str, Mapping[str, Interval]]) -> tuple[str, str]:
+    """The verdict of all cases, or each case with its own; and the numbers that decide, case by case."""
+    verdict = agreed({case: _verdict(ratios) for case, ratios in cases.items()}, ". ")
+    return verdict, ". ".join(f"{case}: {_decides(ratios)}" for case, ratios in cases.items())
 
 
 def fewer_steps(results: Results) -> tuple[str, str, str]:
@@ -146,7 +141,8 @@ def fewer_steps(results: Results) -> tuple[str, str, str]:
                 {**FLOW_MATCHING, **by(usual, count)},
                 {**FLOW_MATCHING, **by("Euler", count)},
             )
-        lines.append(f"{name.capitalize()}: {_told(results, pairs, 'outside', data)}.")
+        beside = {title: results.ratio("outside", *pair, data=data) for title, pair in pairs.items()}
+        lines.append(f"{name.capitalize()}: {_told(beside)}.")
     return (
         _verdict(ratios),
         f"outside of real, {least} Euler steps beside {least} of {usual}: {_decides(ratios)}",
@@ -167,12 +163,11 @@ def velocity_is_faster(results: Results) -> tuple[str, str, str]:
     }
     lines = []
     for data, name in DATA.items():
-        late = {case: nats(results, *pair, data) for case, pair in with_loss.items()}
-        as_v = nats(results, FLOW_MATCHING, {**FLOW_MATCHING, "target": "v"}, data)
-        parts = "; ".join(f"{case.lower()} × {ratio} ({described(ratio)})" for case, ratio in late.items())
-        lines.append(f"{name.capitalize()}, after all epochs {parts}; velocity beside v × {as_v} ({described(as_v)}).")
-    decides = ". ".join(f"{case}: {_decides(ratios)}" for case, ratios in cases.items())
-    return _cases(cases), f"excess in nats after {early} epochs. {decides}", "\n".join(lines)
+        late = {case.lower(): nats(results, *pair, data) for case, pair in with_loss.items()}
+        late["velocity beside v"] = nats(results, FLOW_MATCHING, {**FLOW_MATCHING, "target": "v"}, data)
+        lines.append(f"{name.capitalize()}, after all epochs {_told(late)}.")
+    verdict, decides = _cases(cases)
+    return verdict, f"excess in nats after {early} epochs. {decides}", "\n".join(lines)
 
 
 def transport_is_better(results: Results) -> tuple[str, str, str]:
@@ -185,14 +180,11 @@ def transport_is_better(results: Results) -> tuple[str, str, str]:
     cases = {f"With {count} Euler steps": {data: beside(count, data) for data in DATA} for count in (5, 100)}
     lines = []
     for data, name in DATA.items():
-        between = "; ".join(
-            f"{count} Euler steps × {ratio} ({described(ratio)})"
-            for count, ratio in ((count, beside(count, data)) for count in FEW)
-        )
+        between = _told({f"{count} Euler steps": beside(count, data) for count in FEW})
         bend = results.ratio("straightness", {**OPTIMAL_TRANSPORT, **FIRST}, {**FLOW_MATCHING, **FIRST}, data=data)
         lines.append(f"{name.capitalize()}: {between}. Straightness × {bend}.")
-    decides = ". ".join(f"{case}: {_decides(ratios)}" for case, ratios in cases.items())
-    return _cases(cases), f"outside of real. {decides}", "\n".join(lines)
+    verdict, decides = _cases(cases)
+    return verdict, f"outside of real. {decides}", "\n".join(lines)
 
 
 def only_a_weighting(results: Results) -> tuple[str, str, str]:
@@ -202,10 +194,7 @@ def only_a_weighting(results: Results) -> tuple[str, str, str]:
     schedule's interval reaches as far from 1 as the loss that changes least. Of the target it is false if the velocity
     has another excess than v has with the same schedule and loss.
     """
-    beside_sigmoid = {
-        data: nats(results, {**ONE_LOSS, "schedule": "flow"}, {**ONE_LOSS, "schedule": "sigmoid"}, data)
-        for data in DATA
-    }
+    beside_sigmoid: dict[str, Interval] = {}
     beside_v = {data: nats(results, FLOW_MATCHING, {**FLOW_MATCHING, "target": "v"}, data) for data in DATA}
     of_schedule, of_target, lines = {}, {}, []
     for data, name in DATA.items():
@@ -214,6 +203,7 @@ def only_a_weighting(results: Results) -> tuple[str, str, str]:
             for kind in KINDS
             if kind != "sigmoid"
         }
+        beside_sigmoid[data] = schedules["flow"]
         losses = {
             "that of u, logit-normal s,": nats(results, {**BASE, **ONE_LOSS}, {}, data),
             "that for detail": nats(results, {"timesteps": "detail"}, {}, data),

@@ -51,10 +51,10 @@ def described(change: Interval, *, none: float = 1.0, more_is_better: bool = Fal
     return f"no difference seen, where {text} would have been"
 
 
-def agreed(verdicts: Mapping[str, str]) -> str:
-    """One verdict of all data sets, or each its own if they don't agree: name of the data → verdict."""
+def agreed(verdicts: Mapping[str, str], between: str = "; ") -> str:
+    """One verdict of all data sets or cases, or each its own if they don't agree: name of the data → verdict."""
     first, *others = set(verdicts.values())
-    return "; ".join(f"{name}: {verdict}" for name, verdict in verdicts.items()) if others else first
+    return between.join(f"{name}: {verdict}" for name, verdict in verdicts.items()) if others else first
 
 
 def stated(numbers: Mapping[str, SupportsFloat]) -> None:
